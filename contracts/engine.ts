@@ -1,0 +1,99 @@
+// The engine's contract and the model around it, as the generate activity sees them. Token ids in, token ids out: an
+// engine knows no Redis, Postgres, Temporal, HTTP or conversation. Design §5.
+
+/** How the next token is chosen. `temperature` 0 is greedy. Random numbers are a function of (seed, position) only. */
+export interface SamplingParams {
+  readonly temperature: number;
+  /** Nucleus mass in (0, 1]; 1 = off. */
+  readonly topP: number;
+  /** Number of candidates kept; 0 = all. */
+  readonly topK: number;
+  /** Unsigned 32-bit. */
+  readonly seed: number;
+}
+
+export interface SequenceRequest {
+  /** Unique among live sequences. */
+  readonly seqId: string;
+  readonly promptTokenIds: readonly number[];
+  /** Tokens an earlier attempt already emitted: prefilled behind the prompt, never emitted again. */
+  readonly outputTokenIds: readonly number[];
+  /** Most output tokens in all, `outputTokenIds` included. */
+  readonly maxTokens: number;
+  readonly sampling: SamplingParams;
+  /** Ids that end the sequence with `stop`; the ending id is not emitted. */
+  readonly stopTokenIds: readonly number[];
+  /** Smaller runs first; equal values first come, first served. */
+  readonly priority: number;
+}
+
+/** `abort` is the answer to `abort()`; `error` means the engine broke, see `error`. */
+export type SequenceFinish =
+  | { readonly reason: 'stop' | 'length' | 'abort' }
+  | { readonly reason: 'error'; readonly error: Error };
+
+/** Called by the engine's step loop: must return at once, must not throw, must not await. */
+export interface SequenceListener {
+  /** Newly sampled ids in order. */
+  onTokens(tokenIds: readonly number[]): void;
+  /** Exactly once, after the last `onTokens`; the sequence's blocks are free by then. */
+  onFinish(finish: SequenceFinish): void;
+}
+
+export interface EngineStats {
+  readonly waiting: number;
+  readonly running: number;
+  readonly preempted: number;
+  /** Blocks by state; they sum to the pool. `used` are held by sequences. */
+  readonly kvBlocks: { readonly free: number; readonly used: number; readonly cached: number };
+  readonly numSteps: number;
+  readonly numPreemptions: number;
+  /** When a step last sampled a token, ms since the epoch; null before the first. */
+  readonly lastTokenAtMs: number | null;
+}
+
+export interface Engine {
+  /**
+   * Queues a sequence. Its listener hears everything that follows.
+   * @throws AppError CONTEXT_LENGTH_EXCEEDED when prompt + maxTokens cannot ever fit, INVALID_REQUEST on a bad field.
+   */
+  submit(request: SequenceRequest, listener: SequenceListener): void;
+  /** Ends a sequence in any state before the next step; its blocks are free when onFinish runs. Unknown ids are ignored. */
+  abort(seqId: string): void;
+  stats(): EngineStats;
+  /** Resolves when no sequence is left; submit refuses from now on. */
+  drain(): Promise<void>;
+  /** Aborts all sequences and frees the model. */
+  close(): Promise<void>;
+}
+
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** Text of one reply from its token ids. Its state is a function of the ids fed so far, so another worker can rebuild it. */
+export interface TextStream {
+  /** Returns the text that became certain; held back: an incomplete character, a possible start of a stop string. */
+  push(tokenId: number): string;
+  /** A stop string was met: nothing after it is text, and the caller aborts the sequence. */
+  readonly isStopped: boolean;
+  /** The held-back rest, once no more tokens come. Empty after a stop string. */
+  end(): string;
+}
+
+/** One loaded model with the engine that serves it. */
+export interface ServedModel {
+  /** Name from the model file. */
+  readonly name: string;
+  /** Tokens of prompt + reply. */
+  readonly contextLength: number;
+  readonly engine: Engine;
+  /** Ids that end a reply. */
+  readonly stopTokenIds: readonly number[];
+  /** Chat template + tokenizer. Control markers inside a content stay text. Ends with the assistant's opening. */
+  encodePrompt(messages: readonly ChatMessage[]): number[];
+  /** @param stop at most 4 strings that end the reply and are not part of it */
+  createTextStream(stop: readonly string[]): TextStream;
+  close(): Promise<void>;
+}
