@@ -1,0 +1,87 @@
+// The model catalogue that operators edit (config/catalog.yaml): models, prices, pools, tier defaults and limits.
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { TIERS } from './turn-facts.ts';
+
+const tier = z.enum(TIERS);
+const usd = z.number().min(0);
+
+const pool = z.strictObject({
+  kind: z.literal('native'),
+  /** A GGUF file; relative paths are below COLLOQUY_HOME. */
+  weights: z.string().min(1),
+  kv_pool_bytes: z.int().min(1_048_576),
+  /** Tokens of prompt + reply that the pool accepts, at most the model's own. */
+  context_length: z.int().min(64),
+  max_num_seqs: z.int().min(1).max(1024),
+  max_num_batched_tokens: z.int().min(16).max(16_384),
+  /** Free turns are refused while this many sequences wait in every worker of the pool. */
+  shed_waiting: z.int().min(1),
+});
+
+const model = z.strictObject({
+  pool: z.string().min(1),
+  /** What really answers, shown as `served_model`. */
+  served_model: z.string().min(1),
+  tiers: z.array(tier).min(1),
+  reasoning: z.boolean(),
+  /** Ceiling of a reply, and its length when the request does not say. */
+  max_output_tokens: z.int().min(1),
+  default_output_tokens: z.int().min(1),
+  /** USD per million tokens. */
+  prices: z.strictObject({ input: usd, cached_input: usd, output: usd }),
+});
+
+const tierRow = z.strictObject({
+  default_model: z.string().min(1),
+  /** Which model answers `reasoning: true`; null refuses it. */
+  reasoning_model: z.string().nullable(),
+  requests_per_minute: z.int().min(1),
+  tokens_per_minute: z.int().min(1),
+  /** Temporal's and the engine's priority: 1 first … 5 last. */
+  priority: z.int().min(1).max(5),
+});
+
+const catalogSchema = z
+  .strictObject({
+    version: z.int(),
+    region: z.string().min(1),
+    system_prompt: z.string(),
+    pools: z.record(z.string().regex(/^[a-z0-9-]+$/), pool),
+    models: z.record(z.string().regex(/^[a-z0-9.-]+$/), model),
+    tiers: z.strictObject({ free: tierRow, paid: tierRow, enterprise: tierRow }),
+  })
+  .superRefine((catalog, context) => {
+    const wrong = (message: string): void => context.addIssue({ code: 'custom', message });
+    for (const [id, each] of Object.entries(catalog.models)) {
+      if (!(each.pool in catalog.pools)) wrong(`model ${id} names pool ${each.pool}, which is not defined`);
+    }
+    for (const [name, row] of Object.entries(catalog.tiers)) {
+      for (const id of [row.default_model, row.reasoning_model]) {
+        if (id === null) continue;
+        const named = catalog.models[id];
+        if (named === undefined) wrong(`tier ${name} names model ${id}, which is not defined`);
+        else if (!named.tiers.includes(name as z.infer<typeof tier>)) wrong(`tier ${name} may not use its own model ${id}`);
+      }
+    }
+  });
+
+export type Catalog = z.infer<typeof catalogSchema>;
+export type CatalogModel = z.infer<typeof model>;
+export type CatalogPool = z.infer<typeof pool>;
+
+/**
+ * Reads and checks a catalogue.
+ * @throws Error that lists every fault, when the file is absent or wrong: a process refuses to start on it.
+ */
+export function loadCatalog(path: string): Catalog {
+  const result = catalogSchema.safeParse(parse(readFileSync(path, 'utf8')));
+  if (!result.success) throw new Error(`${path} is not a valid catalogue:\n${z.prettifyError(result.error)}`);
+  return result.data;
+}
+
+/** The task queue of a pool's inference workers. */
+export function poolTaskQueue(poolName: string): string {
+  return `gen.${poolName}`;
+}

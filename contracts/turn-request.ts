@@ -1,0 +1,42 @@
+// What a client asked of one turn, in the words of the code: stored with the request, read by the workflow's steps.
+import { z } from 'zod';
+import type { ConversationId, OrgId, TurnId, UserId } from './ids.ts';
+import type { Role, Tier } from './turn-facts.ts';
+
+/** Generation parameters as stored in `turn_requests.params`; every value is resolved, none is a default to be. */
+export const turnParams = z.strictObject({
+  maxTokens: z.int().min(1),
+  temperature: z.number().min(0).max(2),
+  topP: z.number().gt(0).max(1),
+  seed: z.int().min(0).max(0xffff_ffff),
+  stop: z.array(z.string().min(1)).max(4),
+  reasoning: z.boolean(),
+});
+export type TurnParams = z.infer<typeof turnParams>;
+
+/** The caller behind a bearer token. */
+export interface Principal {
+  readonly userId: UserId;
+  readonly orgId: OrgId;
+  readonly tier: Tier;
+  readonly role: Role;
+}
+
+/** An accepted turn, as the gateway writes it before the workflow starts. */
+export interface AcceptedTurn {
+  readonly turnId: TurnId;
+  readonly userTurnId: TurnId;
+  readonly conversationId: ConversationId;
+  readonly userId: UserId;
+  readonly parentTurnId: TurnId | null;
+  readonly replacesTurnId: TurnId | null;
+  readonly isRegeneration: boolean;
+  /** The user's text; null when a reply is regenerated. */
+  readonly content: string | null;
+  readonly params: TurnParams;
+  readonly model: string;
+  readonly pool: string;
+  readonly idempotencyKey: string | null;
+  /** SHA-256 of the request that the key stands for. */
+  readonly bodyHash: Buffer | null;
+}

@@ -1,0 +1,96 @@
+// Input, results and names of the turn workflow. Ids and small facts only: no text ever enters a history. Types and
+// constants without dependencies, so that workflow code may import them.
+import type { ConversationId, OrgId, TurnId, UserId } from './ids.ts';
+import type { FinishReason, ModerationVerdict, Tier, TokenUsage } from './turn-facts.ts';
+
+export const TURN_WORKFLOW = 'turn';
+export const TURN_TASK_QUEUE = 'turns';
+export const BACKGROUND_TASK_QUEUE = 'background';
+
+export function turnWorkflowId(conversationId: ConversationId, turnId: TurnId): string {
+  return `turn/${conversationId}/${turnId}`;
+}
+
+export interface TurnInput {
+  readonly turnId: TurnId;
+  readonly userTurnId: TurnId;
+  readonly conversationId: ConversationId;
+  readonly userId: UserId;
+  readonly tier: Tier;
+  readonly model: string;
+  readonly pool: string;
+}
+
+export interface Authorization {
+  readonly orgId: OrgId;
+  readonly tier: Tier;
+}
+
+export interface HistoryFacts {
+  readonly numTurns: number;
+  readonly contentChars: number;
+}
+
+/** Where a turn is generated, and why: the reason is what an operator reads in Temporal's UI. */
+export interface RouteDecision {
+  readonly pool: string;
+  readonly taskQueue: string;
+  readonly model: string;
+  readonly servedModel: string;
+  /** 1 first … 5 last. */
+  readonly priority: number;
+  readonly reason: string;
+}
+
+export interface GenerateInput {
+  readonly turnId: TurnId;
+  readonly userTurnId: TurnId;
+  readonly conversationId: ConversationId;
+  readonly userId: UserId;
+  readonly model: string;
+  readonly pool: string;
+  readonly priority: number;
+  /** Counts how often the workflow has asked for this turn; with Temporal's attempt it makes the epoch. */
+  readonly dispatch: number;
+}
+
+export interface GenerateResult {
+  readonly finishReason: FinishReason;
+  readonly usage: TokenUsage;
+  /** Number of the last entry this attempt knows of. */
+  readonly lastEntry: number;
+  readonly numAttempts: number;
+}
+
+export interface PersistInput {
+  readonly turn: TurnInput;
+  readonly route: { readonly model: string; readonly servedModel: string; readonly pool: string };
+  readonly finishReason: FinishReason;
+  readonly errorCode: string | null;
+  readonly verdict: ModerationVerdict | null;
+  /** Null when no generation returned (it failed or was never asked): the log's tokens are counted instead. */
+  readonly usage: TokenUsage | null;
+}
+
+export interface PersistResult {
+  readonly finishReason: FinishReason;
+  readonly usage: TokenUsage;
+  readonly costUsd: number;
+}
+
+/** Answer to the query `progress`. */
+export interface TurnProgress {
+  readonly stage: TurnStage;
+  readonly isCancelRequested: boolean;
+  readonly dispatch: number;
+}
+
+export type TurnStage =
+  | 'authorize'
+  | 'loadHistory'
+  | 'moderateInput'
+  | 'routeTurn'
+  | 'generate'
+  | 'persistTurn'
+  | 'settle'
+  | 'ended';
