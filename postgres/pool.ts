@@ -1,0 +1,77 @@
+// The connection pool and the one way statements run: parameters only, failures translated once.
+import { Pool, types } from 'pg';
+import type { PoolClient, QueryResultRow } from 'pg';
+import { AppError } from '../contracts/errors.ts';
+
+export type { Pool, PoolClient };
+/** Anything a statement can run on: the pool, or a client inside a transaction. */
+export type Db = Pick<Pool, 'query'> | Pick<PoolClient, 'query'>;
+
+// bigint counts fit a double here: they count rows and tokens, not ids.
+types.setTypeParser(types.builtins.INT8, Number);
+types.setTypeParser(types.builtins.NUMERIC, Number);
+
+/** @param onError hears of idle connections that broke (a restarted server); the pool replaces them by itself */
+export function createPool(settings: { url: string; poolSize: number }, onError: (error: Error) => void): Pool {
+  const pool = new Pool({
+    connectionString: settings.url,
+    max: settings.poolSize,
+    // A turn must not hang on a store that is gone: a start is refused in under 2 s, an activity retries.
+    connectionTimeoutMillis: 1500,
+    statement_timeout: 10_000,
+    query_timeout: 12_000,
+    idle_in_transaction_session_timeout: 15_000,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    application_name: 'colloquy',
+  });
+  pool.on('error', onError);
+  return pool;
+}
+
+/**
+ * Runs one statement and returns its rows.
+ * @throws AppError STORAGE_UNAVAILABLE when the server is gone or refuses; INTERNAL when the statement itself is wrong.
+ */
+export async function rows<Row extends QueryResultRow>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row[]> {
+  try {
+    return (await db.query<Row>(text, [...values])).rows;
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** The first row, or null. */
+export async function row<Row extends QueryResultRow>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row | null> {
+  return (await rows<Row>(db, text, values))[0] ?? null;
+}
+
+/** Runs `work` in one transaction; any throw rolls back. */
+export async function transaction<Result>(pool: Pool, work: (client: PoolClient) => Promise<Result>): Promise<Result> {
+  const client = await pool.connect().catch((error: unknown) => {
+    throw translate(error);
+  });
+  let broken: Error | undefined;
+  try {
+    await rows(client, 'begin');
+    const result = await work(client);
+    await rows(client, 'commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((failure: Error) => {
+      broken = failure;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+// SQLSTATE classes in which the statement is at fault, not the server: data (22), constraint (23), syntax or rights (42).
+const OWN_FAULT = /^(22|23|42)/;
+
+function translate(error: unknown): AppError {
+  const code = (error as { code?: unknown }).code;
+  const isOwnFault = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && OWN_FAULT.test(code);
+  return new AppError(isOwnFault ? 'INTERNAL' : 'STORAGE_UNAVAILABLE', { cause: error });
+}

@@ -1,0 +1,38 @@
+// The one Prometheus registry of a process and the instruments that several folders feed. Names are part of the
+// contract with operators' dashboards.
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export { Counter, Gauge, Histogram, Registry };
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8];
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** POST received → first token entry relayed. */
+  readonly turnTtft: Histogram<'tier' | 'pool'>;
+  /** Mean time per output token after the first, one observation a turn. */
+  readonly turnTpot: Histogram<'pool'>;
+  readonly turnStage: Histogram<'stage'>;
+  readonly turns: Counter<'outcome' | 'tier' | 'pool'>;
+  readonly engineKvBlocks: Gauge<'state' | 'pool'>;
+  readonly engineSequences: Gauge<'state' | 'pool'>;
+  readonly engineStep: Histogram<'pool'>;
+  readonly sseStreams: Gauge;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  return {
+    registry,
+    turnTtft: new Histogram({ name: 'colloquy_turn_ttft_seconds', help: 'POST received to first token relayed', labelNames: ['tier', 'pool'], buckets: SECONDS, registers }),
+    turnTpot: new Histogram({ name: 'colloquy_turn_tpot_seconds', help: 'Mean seconds per output token after the first', labelNames: ['pool'], buckets: SECONDS, registers }),
+    turnStage: new Histogram({ name: 'colloquy_turn_stage_seconds', help: 'Seconds in one stage of a turn', labelNames: ['stage'], buckets: SECONDS, registers }),
+    turns: new Counter({ name: 'colloquy_turns_total', help: 'Stored turns', labelNames: ['outcome', 'tier', 'pool'], registers }),
+    engineKvBlocks: new Gauge({ name: 'colloquy_engine_kv_blocks', help: 'KV blocks by state', labelNames: ['state', 'pool'], registers }),
+    engineSequences: new Gauge({ name: 'colloquy_engine_sequences', help: 'Sequences by state', labelNames: ['state', 'pool'], registers }),
+    engineStep: new Histogram({ name: 'colloquy_engine_step_seconds', help: 'Seconds of one engine step', labelNames: ['pool'], buckets: SECONDS, registers }),
+    sseStreams: new Gauge({ name: 'colloquy_sse_streams', help: 'Open event streams', registers }),
+  };
+}
