@@ -27,7 +27,7 @@ export interface Authorization {
 }
 
 export interface HistoryFacts {
-  readonly numTurns: number;
+  readonly isFirstTurn: boolean;
   readonly contentChars: number;
 }
 

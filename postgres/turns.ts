@@ -100,11 +100,13 @@ export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boole
 }
 
 // The conversation's row is locked first, by its update: a concurrent delete either waits or leaves nothing to do here.
+// On a repeat the request is already ended, and the pointer stays where later turns may have moved it.
 const STORE_ASSISTANT_TURN = `
   with request as (
     select * from turn_requests where turn_id = $1
   ), conversation as (
-    update conversations c set active_turn_id = $1, last_turn_at = now()
+    update conversations c
+    set active_turn_id = case when r.ended_at is null then $1 else c.active_turn_id end, last_turn_at = now()
     from request r where c.conversation_id = r.conversation_id
     returning c.conversation_id, c.user_id, c.org_id
   ), stored as (

@@ -1,0 +1,171 @@
+// One generation of a turn on a pool's worker. The turn log is the checkpoint: whatever an earlier attempt emitted is
+// read back as token ids and continued at the next position, token-exactly. Heartbeats only prove life.
+import { Context } from '@temporalio/activity';
+import type { Catalog } from '../contracts/catalog.ts';
+import type { SequenceFinish, ServedModel } from '../contracts/engine.ts';
+import { AppError } from '../contracts/errors.ts';
+import type { NumberedEntry } from '../contracts/turn-events.ts';
+import { epochOf } from '../contracts/turn-log.ts';
+import type { ClaimedLog, TurnControl, TurnLogWriter } from '../contracts/turn-log.ts';
+import type { FinishReason } from '../contracts/turn-facts.ts';
+import type { GenerateInput, GenerateResult } from '../contracts/turn-workflow.ts';
+import type { Pool } from '../postgres/pool.ts';
+import type { Logger } from '../process/logger.ts';
+import type { Metrics } from '../process/metrics.ts';
+import { translateFailures } from './failure.ts';
+import { preparePrompt } from './prompt-source.ts';
+import type { PreparedPrompt } from './prompt-source.ts';
+import { recallLog } from './recalled-log.ts';
+import type { RecalledLog } from './recalled-log.ts';
+import { TokenFlusher } from './token-flusher.ts';
+import type { FlushSettings } from './token-flusher.ts';
+
+export interface GenerateDeps {
+  readonly db: Pool;
+  readonly turnLog: TurnLogWriter;
+  readonly control: TurnControl;
+  readonly model: ServedModel;
+  readonly catalog: Catalog;
+  readonly flush: FlushSettings;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+/** Well inside the 3 s time-out, and rare enough that a thousand generations are a thousand writes a second. */
+const HEARTBEAT_MS = 1000;
+
+export function createGenerateActivities(deps: GenerateDeps) {
+  return translateFailures({ generate: (input: GenerateInput): Promise<GenerateResult> => generate(deps, input) }, deps.logger);
+}
+
+async function generate(deps: GenerateDeps, input: GenerateInput): Promise<GenerateResult> {
+  const context = Context.current();
+  const { attempt, currentAttemptScheduledTimestampMs } = context.info;
+  deps.metrics.turnStage.observe({ stage: 'dispatch' }, Math.max(0, Date.now() - currentAttemptScheduledTimestampMs) / 1000);
+  const epoch = epochOf(input.dispatch, attempt);
+  const heartbeats = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
+  const cancel = new AbortController();
+  // Listening before claiming: a cancel is either in the claim's answer or on this channel.
+  const listening = await deps.control.onCancel(input.turnId, () => cancel.abort('cancelled'));
+  const onTemporalCancel = (): void => cancel.abort(context.cancellationDetails?.workerShutdown === true ? 'shutdown' : 'cancelled');
+  context.cancellationSignal.addEventListener('abort', onTemporalCancel, { once: true });
+  try {
+    const [prompt, claimed] = await Promise.all([preparePrompt(deps, input), deps.turnLog.claim(input.turnId, epoch)]);
+    const log = await ownLog(deps, input, epoch, claimed, prompt);
+    if (claimed !== 'missing' && claimed !== 'fenced' && claimed.isCancelled) cancel.abort('cancelled');
+    if (context.cancellationSignal.aborted) onTemporalCancel();
+    if (epoch > epochOf(1, 1)) await announceRetry(deps, input, epoch, log, attempt);
+    const finish = await runSequence(deps, input, epoch, prompt, log, cancel.signal);
+    if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
+    if (cancel.signal.reason === 'shutdown') throw new AppError('GENERATION_FAILED', { message: 'the worker is stopping; another one continues' });
+    const usage = { promptTokens: prompt.tokenIds.length, completionTokens: log.outputIds.length, cachedTokens: 0 };
+    return { finishReason: finishReasonOf(finish), usage, lastEntry: log.entries.length, numAttempts: attempt };
+  } finally {
+    clearInterval(heartbeats);
+    context.cancellationSignal.removeEventListener('abort', onTemporalCancel);
+    await listening.close();
+  }
+}
+
+function finishReasonOf(finish: SequenceFinish): FinishReason {
+  return finish.reason === 'abort' ? 'cancelled' : finish.reason;
+}
+
+/** What the log held when it was claimed; a log that Redis lost is begun anew while its turn is still wanted. */
+async function ownLog(deps: GenerateDeps, input: GenerateInput, epoch: number, claimed: ClaimedLog | 'fenced' | 'missing', prompt: PreparedPrompt): Promise<RecalledLog> {
+  if (claimed === 'fenced' || (claimed !== 'missing' && claimed.isEnded)) throw new AppError('FENCED');
+  if (claimed !== 'missing') return recallLog(claimed.entries);
+  deps.logger.warn({ turnId: input.turnId }, 'turn log is missing, restoring it');
+  const log = recallLog([{ n: 1, type: 'open', data: prompt.open }]);
+  await restore(deps, input, epoch, log);
+  return log;
+}
+
+async function restore(deps: GenerateDeps, input: GenerateInput, epoch: number, log: RecalledLog): Promise<void> {
+  const owner = { userId: input.userId, conversationId: input.conversationId };
+  const result = await deps.turnLog.restore(owner, input.turnId, epoch, log.entries);
+  if (result !== 'ok') throw new AppError('FENCED');
+}
+
+async function announceRetry(deps: GenerateDeps, input: GenerateInput, epoch: number, log: RecalledLog, attempt: number): Promise<void> {
+  const entry: NumberedEntry = { n: log.entries.length + 1, type: 'retry', data: { attempt } };
+  const result = await deps.turnLog.append(input.turnId, epoch, [entry]);
+  if (result === 'fenced') throw new AppError('FENCED');
+  if (result === 'missing') throw new AppError('STREAM_UNAVAILABLE'); // Lost between claim and here: the next attempt restores it.
+  log.entries.push(entry);
+}
+
+/** Submits the sequence and relays its tokens until it ends or is told to. `log` grows with what is appended. */
+async function runSequence(deps: GenerateDeps, input: GenerateInput, epoch: number, prompt: PreparedPrompt, log: RecalledLog, cancelled: AbortSignal): Promise<SequenceFinish> {
+  const text = deps.model.createTextStream(prompt.params.stop);
+  for (const id of log.outputIds) text.push(id);
+  // What an earlier attempt already said is not said again, only remembered.
+  if (text.isStopped) return { reason: 'stop' };
+  if (cancelled.aborted) return { reason: 'abort' };
+  const numBefore = log.outputIds.length;
+  const seqId = `${input.turnId}/${epoch}`;
+  const startedAt = performance.now();
+  let firstTokenAt: number | null = null;
+  let lost: 'fenced' | 'missing' | null = null;
+  const flusher = new TokenFlusher({
+    ...deps.flush,
+    text,
+    nextEntry: log.entries.length + 1,
+    append: async (entries) => {
+      log.entries.push(...entries.filter((entry) => entry.n > log.entries.length));
+      const result = await deps.turnLog.append(input.turnId, epoch, entries);
+      if (result !== 'missing') return result;
+      // Redis lost the log, or the conversation was deleted; only the store knows.
+      await preparePrompt(deps, input);
+      return deps.turnLog.restore({ userId: input.userId, conversationId: input.conversationId }, input.turnId, epoch, log.entries);
+    },
+    onLost: (why) => {
+      lost = why;
+      deps.model.engine.abort(seqId);
+    },
+  });
+  const finish = await new Promise<SequenceFinish>((resolve) => {
+    let isStopped = false;
+    const abort = (): void => deps.model.engine.abort(seqId);
+    cancelled.addEventListener('abort', abort, { once: true });
+    deps.model.engine.submit(
+      {
+        seqId,
+        promptTokenIds: prompt.tokenIds,
+        outputTokenIds: log.outputIds.slice(),
+        maxTokens: prompt.maxTokens,
+        sampling: prompt.sampling,
+        stopTokenIds: deps.model.stopTokenIds,
+        priority: input.priority,
+      },
+      {
+        onTokens: (ids) => {
+          if (isStopped) return;
+          firstTokenAt ??= performance.now();
+          const before = log.outputIds.length;
+          for (const id of ids) {
+            log.outputIds.push(id);
+            isStopped = flusher.push([id]);
+            if (isStopped) break;
+          }
+          if (before === numBefore) deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
+          if (isStopped) deps.model.engine.abort(seqId);
+        },
+        onFinish: (end) => {
+          cancelled.removeEventListener('abort', abort);
+          resolve(isStopped ? { reason: 'stop' } : end);
+        },
+      },
+    );
+  });
+  await flusher.finish();
+  if (lost !== null) throw new AppError(lost === 'fenced' ? 'FENCED' : 'TURN_DELETED');
+  observe(deps, input, firstTokenAt, log.outputIds.length - numBefore, startedAt);
+  return finish;
+}
+
+function observe(deps: GenerateDeps, input: GenerateInput, firstTokenAt: number | null, numTokens: number, startedAt: number): void {
+  const now = performance.now();
+  deps.metrics.turnStage.observe({ stage: 'generate' }, (now - startedAt) / 1000);
+  if (firstTokenAt !== null && numTokens > 1) deps.metrics.turnTpot.observe({ pool: input.pool }, (now - firstTokenAt) / (numTokens - 1) / 1000);
+}

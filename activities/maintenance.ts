@@ -1,0 +1,65 @@
+// Housekeeping: partitions ahead of time, and accepted turns that no workflow runs.
+import type { MaintenanceReport } from '../contracts/background-work.ts';
+import type { Tier } from '../contracts/turn-facts.ts';
+import type { PersistInput, PersistResult, TurnInput } from '../contracts/turn-workflow.ts';
+import { createTurnPartitions } from '../postgres/partitions.ts';
+import { closeRequest, openRequests } from '../postgres/turn-requests.ts';
+import type { StoredRequest } from '../postgres/turn-requests.ts';
+import { authorizeTurn } from '../postgres/turns.ts';
+import type { Pool } from '../postgres/pool.ts';
+import type { Logger } from '../process/logger.ts';
+import { translateFailures } from './failure.ts';
+
+export interface MaintenanceDeps {
+  readonly db: Pool;
+  readonly logger: Logger;
+  /** `running` and `unknown` workflows are left alone or started; `closed` ones will never end their turn. */
+  readonly workflowState: (turn: TurnInput) => Promise<'running' | 'closed' | 'unknown'>;
+  readonly start: (turn: TurnInput) => Promise<void>;
+  readonly persistTurn: (input: PersistInput) => Promise<PersistResult>;
+}
+
+/** An accepted turn this old without a workflow was left behind by a gateway that died between the two. */
+const STALE_MS = 30_000;
+const BATCH = 200;
+
+export function createMaintenanceActivities(deps: MaintenanceDeps) {
+  const createPartitions = (): Promise<number> => createTurnPartitions(deps.db);
+
+  /** Starts turns that were accepted and never started; closes those whose workflow ended without storing them. */
+  const recoverTurns = async (): Promise<Omit<MaintenanceReport, 'partitionsMade'>> => {
+    let turnsStarted = 0;
+    let turnsClosed = 0;
+    for (const request of await openRequests(deps.db, STALE_MS, BATCH)) {
+      const turn = await inputOf(deps.db, request);
+      if (turn === null) {
+        await closeRequest(deps.db, request.turnId);
+        turnsClosed += 1;
+        continue;
+      }
+      const state = await deps.workflowState(turn);
+      if (state === 'unknown') {
+        await deps.start(turn);
+        turnsStarted += 1;
+      } else if (state === 'closed') {
+        await deps.persistTurn(failed(turn));
+        turnsClosed += 1;
+      }
+    }
+    if (turnsStarted + turnsClosed > 0) deps.logger.warn({ turnsStarted, turnsClosed }, 'recovered turns without a workflow');
+    return { turnsStarted, turnsClosed };
+  };
+
+  return translateFailures({ createPartitions, recoverTurns }, deps.logger);
+}
+
+async function inputOf(db: Pool, request: StoredRequest): Promise<TurnInput | null> {
+  const { turnId, userTurnId, conversationId, userId, model, pool } = request;
+  const authorized = await authorizeTurn(db, userId, conversationId);
+  return authorized === null ? null : { turnId, userTurnId, conversationId, userId, tier: authorized.tier as Tier, model, pool };
+}
+
+function failed(turn: TurnInput): PersistInput {
+  const route = { model: turn.model, servedModel: turn.model, pool: turn.pool };
+  return { turn, route, finishReason: 'error', errorCode: 'GENERATION_FAILED', verdict: null, usage: null };
+}

@@ -1,0 +1,64 @@
+// The prompt of a generation, assembled by the worker from the store: nothing of it passes through Temporal.
+import type { Catalog } from '../contracts/catalog.ts';
+import type { SamplingParams, ServedModel } from '../contracts/engine.ts';
+import { AppError } from '../contracts/errors.ts';
+import type { OpenData } from '../contracts/turn-events.ts';
+import type { TurnParams } from '../contracts/turn-request.ts';
+import type { GenerateInput } from '../contracts/turn-workflow.ts';
+import { branchTo } from '../conversation/branch.ts';
+import { planPrompt } from '../conversation/prompt.ts';
+import { systemPromptOf } from '../postgres/conversation-prompt.ts';
+import { findRequest } from '../postgres/turn-requests.ts';
+import { turnsUpTo } from '../postgres/turns.ts';
+import type { Pool } from '../postgres/pool.ts';
+
+export interface PreparedPrompt {
+  readonly tokenIds: readonly number[];
+  readonly params: TurnParams;
+  readonly sampling: SamplingParams;
+  /** Output tokens that the request allows and the context has room for. */
+  readonly maxTokens: number;
+  /** The log's first entry, should it have to be written again. */
+  readonly open: OpenData;
+}
+
+interface PromptDeps {
+  readonly db: Pool;
+  readonly catalog: Catalog;
+  readonly model: ServedModel;
+}
+
+/** Turns read to find the branch: more than any context served here can hold of real messages. */
+const MAX_TURNS = 400;
+
+/** The same rows give the same prompt, whichever worker assembles it. @throws AppError TURN_DELETED, CONTEXT_LENGTH_EXCEEDED */
+export async function preparePrompt({ db, catalog, model }: PromptDeps, input: GenerateInput): Promise<PreparedPrompt> {
+  const [request, turns, systemPrompt] = await Promise.all([
+    findRequest(db, input.turnId),
+    turnsUpTo(db, input.conversationId, input.userTurnId, MAX_TURNS),
+    systemPromptOf(db, input.conversationId),
+  ]);
+  if (request === null || request.endedAt !== null || systemPrompt === 'missing') throw new AppError('TURN_DELETED');
+  const { params } = request;
+  const pool = catalog.pools[input.pool];
+  const contextLength = Math.min(model.contextLength, pool?.context_length ?? model.contextLength);
+  // History may not squeeze the reply below what was asked for, nor the reply take more than half of the context from it.
+  const room = Math.min(params.maxTokens, Math.floor(contextLength / 2));
+  const branch = branchTo(turns, input.userTurnId);
+  const plan = planPrompt(systemPrompt ?? catalog.system_prompt, branch, (messages) => model.encodePrompt(messages), contextLength - room);
+  if (plan === null) throw new AppError('CONTEXT_LENGTH_EXCEEDED');
+  return {
+    tokenIds: plan.tokenIds,
+    params,
+    sampling: { temperature: params.temperature, topP: params.topP, topK: 0, seed: params.seed },
+    maxTokens: Math.min(params.maxTokens, contextLength - plan.tokenIds.length),
+    open: {
+      turn_id: input.turnId,
+      user_turn_id: input.userTurnId,
+      conversation_id: input.conversationId,
+      model: input.model,
+      served_model: catalog.models[input.model]?.served_model ?? input.model,
+      pool: input.pool,
+    },
+  };
+}

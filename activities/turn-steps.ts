@@ -1,0 +1,93 @@
+// The short steps of a turn and its end. They run on the gateway's embedded worker or on a turn worker.
+import type { Catalog } from '../contracts/catalog.ts';
+import { AppError } from '../contracts/errors.ts';
+import type { Limiter } from '../contracts/limiter.ts';
+import type { ModerationVerdict } from '../contracts/turn-facts.ts';
+import { TIERS } from '../contracts/turn-facts.ts';
+import type { TurnLogWriter } from '../contracts/turn-log.ts';
+import type { Authorization, HistoryFacts, PersistInput, PersistResult, RouteDecision, TurnInput } from '../contracts/turn-workflow.ts';
+import type { InputModerator } from '../moderation/input-policy.ts';
+import { chooseModel } from '../policy/model-choice.ts';
+import { findRequest } from '../postgres/turn-requests.ts';
+import { authorizeTurn, findTurn, storeUserTurn } from '../postgres/turns.ts';
+import type { Pool } from '../postgres/pool.ts';
+import type { Logger } from '../process/logger.ts';
+import type { Metrics } from '../process/metrics.ts';
+import { translateFailures } from './failure.ts';
+import { persistTurn } from './persist-turn.ts';
+
+export interface TurnStepDeps {
+  readonly db: Pool;
+  readonly turnLog: TurnLogWriter;
+  readonly limiter: Limiter;
+  readonly moderator: InputModerator;
+  readonly catalog: Catalog;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+/** All activities of the queue `turns`. Each is idempotent: Temporal may run it more than once. */
+export function createTurnActivities(deps: TurnStepDeps) {
+  const { db, catalog, limiter, moderator } = deps;
+  const timed = <Input, Output>(stage: string, work: (input: Input) => Promise<Output>) => async (input: Input): Promise<Output> => {
+    const end = deps.metrics.turnStage.startTimer({ stage });
+    try {
+      return await work(input);
+    } finally {
+      end();
+    }
+  };
+
+  /** The durable check, as of now: the user stands, the conversation is theirs. @throws FORBIDDEN */
+  const authorize = async (turn: TurnInput): Promise<Authorization> => {
+    const found = await authorizeTurn(db, turn.userId, turn.conversationId);
+    const tier = TIERS.find((each) => each === found?.tier);
+    if (found === null || tier === undefined) throw new AppError('FORBIDDEN');
+    return { orgId: found.orgId, tier };
+  };
+
+  /** Stores the user turn under its announced id. @throws TURN_DELETED when the conversation is gone */
+  const loadHistory = async (turn: TurnInput): Promise<HistoryFacts> => {
+    if (!(await storeUserTurn(db, turn.turnId))) throw new AppError('TURN_DELETED');
+    const stored = await findTurn(db, turn.conversationId, turn.userTurnId);
+    if (stored === null) throw new AppError('TURN_DELETED');
+    return { isFirstTurn: stored.parentTurnId === null, contentChars: stored.content.length };
+  };
+
+  const moderateInput = async (turn: TurnInput): Promise<ModerationVerdict> => {
+    const stored = await findTurn(db, turn.conversationId, turn.userTurnId);
+    if (stored === null) throw new AppError('TURN_DELETED');
+    return moderator.moderate(stored.content);
+  };
+
+  /** Confirms the gateway's choice against the catalogue. @throws FORBIDDEN, INVALID_REQUEST */
+  const routeTurn = async (turn: TurnInput): Promise<RouteDecision> => {
+    const request = await findRequest(db, turn.turnId);
+    const choice = chooseModel(
+      { tier: turn.tier, requestedModel: turn.model, conversationModel: null, reasoning: request?.params.reasoning ?? false },
+      catalog,
+    );
+    if (!choice.isAllowed) throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST');
+    return choice.route;
+  };
+
+  const settle = async (turn: TurnInput, usedTokens: number): Promise<void> => {
+    const limits = catalog.tiers[turn.tier];
+    await limiter.settle(turn.userId, turn.turnId, usedTokens, {
+      requestsPerMinute: limits.requests_per_minute,
+      tokensPerMinute: limits.tokens_per_minute,
+    });
+  };
+
+  return translateFailures(
+    {
+      authorize: timed('authorize', authorize),
+      loadHistory: timed('load_history', loadHistory),
+      moderateInput: timed('moderate_input', moderateInput),
+      routeTurn: timed('route_turn', routeTurn),
+      persistTurn: timed('persist_turn', (input: PersistInput): Promise<PersistResult> => persistTurn(deps, input)),
+      settle,
+    },
+    deps.logger,
+  );
+}

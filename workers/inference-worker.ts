@@ -1,0 +1,61 @@
+// Process entry: `--pool NAME`. Loads the pool's model and generates its turns.
+import { parseArgs } from 'node:util';
+import { createGenerateActivities } from '../activities/generate.ts';
+import { poolTaskQueue } from '../contracts/catalog.ts';
+import { createServedModel } from '../inference/served-model.ts';
+import { inHome } from '../process/config.ts';
+import { createWorker } from '../process/temporal.ts';
+import { ChannelHub } from '../redis/channel-hub.ts';
+import { connectSubscriber } from '../redis/connection.ts';
+import { publishPressure } from '../redis/pool-pressure.ts';
+import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
+import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
+import { observeEngine } from './engine-metrics.ts';
+import { main, startWorkerProcess } from './worker-process.ts';
+
+/** Pressure is published this often; gateways believe it for PRESSURE_TTL_MS. */
+const PRESSURE_INTERVAL_MS = 500;
+
+main('inference-worker', async () => {
+  const { values } = parseArgs({ options: { pool: { type: 'string' } } });
+  const { config, logger, metrics, catalog, db, redis, temporal, shutdown, run } = await startWorkerProcess('inference-worker');
+  const poolName = values.pool ?? '';
+  const pool = catalog.pools[poolName];
+  if (pool === undefined) throw new Error(`--pool must be one of ${Object.keys(catalog.pools).join(', ')}`);
+
+  const model = await createServedModel({
+    modelPath: inHome(config, pool.weights),
+    kvPoolBytes: pool.kv_pool_bytes,
+    threads: config.engine.threads,
+    contextLength: pool.context_length,
+    maxNumBatchedTokens: pool.max_num_batched_tokens,
+    maxNumSeqs: pool.max_num_seqs,
+    onStep: (step) => metrics.engineStep.observe({ pool: poolName }, step.durationMs / 1000),
+  });
+  shutdown.onStop('model', () => model.close());
+  observeEngine(metrics, poolName, model.engine);
+
+  const hub = new ChannelHub(connectSubscriber(redis, (error) => logger.warn({ error }, 'redis subscriber error')));
+  shutdown.onStop('subscriber', () => hub.close());
+  const pressure = setInterval(() => {
+    publishPressure(redis, poolName, String(process.pid), model.engine.stats()).catch((error: unknown) => logger.debug({ error }, 'pressure not published'));
+  }, PRESSURE_INTERVAL_MS);
+  shutdown.onStop('pressure', () => clearInterval(pressure));
+
+  const activities = createGenerateActivities({
+    db, catalog, metrics, logger, model,
+    turnLog: new RedisTurnLogWriter(redis),
+    control: new RedisTurnLogReader(redis, hub),
+    flush: config.generate,
+  });
+  const worker = await createWorker(temporal, config.temporal, {
+    taskQueue: poolTaskQueue(poolName),
+    activities,
+    hasWorkflows: false,
+    // Twice what the engine runs at once: a short queue in the engine keeps its batch full, the rest waits in Temporal,
+    // durably and in order of priority.
+    maxConcurrentActivities: pool.max_num_seqs * 2,
+    graceMs: config.http.drainMs,
+  });
+  await run(worker);
+});

@@ -1,0 +1,22 @@
+// Process entry: runs the same workflows and short steps as the gateways' embedded workers, for when a gateway dies.
+import { createTurnActivities } from '../activities/turn-steps.ts';
+import { TURN_TASK_QUEUE } from '../contracts/turn-workflow.ts';
+import { RuleModerator } from '../moderation/input-policy.ts';
+import { createWorker } from '../process/temporal.ts';
+import { RedisLimiter } from '../redis/limiter.ts';
+import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
+import { main, startWorkerProcess } from './worker-process.ts';
+
+main('turn-worker', async () => {
+  const { config, logger, metrics, catalog, db, redis, temporal, run } = await startWorkerProcess('turn-worker');
+  const activities = createTurnActivities({
+    db, catalog, metrics, logger,
+    turnLog: new RedisTurnLogWriter(redis),
+    limiter: new RedisLimiter(redis),
+    moderator: new RuleModerator(),
+  });
+  const worker = await createWorker(temporal, config.temporal, {
+    taskQueue: TURN_TASK_QUEUE, activities, hasWorkflows: true, maxConcurrentActivities: 50, graceMs: config.http.drainMs,
+  });
+  await run(worker);
+});

@@ -1,0 +1,4 @@
+// The bundle's single entry: every workflow by the name it is started with.
+export { turn } from './turn.ts';
+export { extractMemory, memorySweep } from './memory.ts';
+export { maintenance } from './maintenance.ts';
