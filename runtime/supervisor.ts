@@ -1,0 +1,183 @@
+// Starts a whole system in the right order and stops it in the reverse: lock, services, schema, processes, endpoints.
+// Knows what to start only as data.
+import { loadCatalog } from '../contracts/catalog.ts';
+import { createHomeFolder, homeFolder } from './home-folder.ts';
+import { acquireLock } from './home-lock.ts';
+import { logPath } from './log-files.ts';
+import { nodeProcess } from './node-process.ts';
+import { endOrphans } from './orphans.ts';
+import { isPortFree, PortBook } from './ports.ts';
+import { withTask } from './progress.ts';
+import { ProcessSet } from './process-set.ts';
+import { clearRunFiles, readProcesses, runFiles, writeEndpoints } from './run-files.ts';
+import { demoTokens } from './secrets.ts';
+import { startServices, whenServicesReady } from './services.ts';
+import { planProcesses } from './topology.ts';
+import { ensureWeights } from './weights.ts';
+import type { HomeFolder } from './home-folder.ts';
+import type { DemoTokens } from './secrets.ts';
+import type { Endpoints, RunFiles } from './run-files.ts';
+import type { PlannedProcess } from './topology.ts';
+import type { Progress } from './progress.ts';
+import type { RuntimeSettings } from './settings.ts';
+import type { ServiceUrls } from './services.ts';
+import type { SupervisedProcess } from './supervised-process.ts';
+
+const DEFAULT_GATEWAY_PORT = 8080;
+/** Loading weights takes seconds on a slow disk; a first compile of nothing else may take this long. */
+const READY_TIMEOUT_MS = 120_000;
+
+export interface SupervisorOptions {
+  readonly settings: RuntimeSettings;
+  /** The operator's environment; handed on to every process. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The checkout. */
+  readonly workingFolder: string;
+  readonly progress: Progress;
+  /** Schema and demo users; resolves tier → user id. */
+  readonly prepareDatabase: (databaseUrl: string, workingFolder: string, tokens: DemoTokens) => Promise<Readonly<Record<string, string>>>;
+  /** The processes to run instead of the catalogue's. */
+  readonly plan?: readonly PlannedProcess[];
+  /** Hears of each change of a process's state. */
+  readonly onChange?: (process: SupervisedProcess) => void;
+}
+
+export class Supervisor {
+  private readonly options: SupervisorOptions;
+  private readonly home: HomeFolder;
+  private readonly files: RunFiles;
+  private readonly ports: PortBook;
+  private readonly env: Readonly<Record<string, string>>;
+  private readonly abort = new AbortController();
+  private releaseLock: (() => void) | null = null;
+  private processes: ProcessSet | null = null;
+  private stopping: Promise<void> | null = null;
+
+  constructor(options: SupervisorOptions) {
+    this.options = options;
+    this.home = homeFolder(options.settings.home);
+    this.files = runFiles(this.home.run);
+    createHomeFolder(this.home);
+    this.ports = new PortBook(this.files.ports);
+    const given = Object.entries(options.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    this.env = { ...Object.fromEntries(given), COLLOQUY_HOME: this.home.root };
+  }
+
+  /** Every supervised process so far. */
+  get all(): readonly SupervisedProcess[] {
+    return this.processes?.all ?? [];
+  }
+
+  /**
+   * Starts everything.
+   * @param metricsUrl where the supervisor itself is measured
+   * @returns where the system is reached; also in run/endpoints.json
+   * @throws HomeLockedError; Error in words for the operator. Either way the caller still has to stop().
+   */
+  async start(metricsUrl: string | undefined): Promise<Endpoints> {
+    this.releaseLock = acquireLock(this.files.lock);
+    const { settings, progress, workingFolder } = this.options;
+    const catalog = loadCatalog(settings.catalogPath);
+    const plan = this.options.plan ?? planProcesses(settings, catalog);
+    const ended = await endOrphans(readProcesses(this.files.processes));
+    if (ended.length > 0) progress.line(`Ended what an earlier run left behind: ${ended.join(', ')}.`);
+    clearRunFiles(this.files);
+    this.processes = this.createProcessSet(metricsUrl);
+    const context = { home: this.home, ports: this.ports, progress, env: this.env, signal: this.abort.signal };
+    const started = startServices(settings, context, this.processes);
+    const tokens = demoTokens(this.home.secrets);
+    const database = started.postgres.then((url) => withTask(progress, 'database schema', () => this.options.prepareDatabase(url, workingFolder, tokens)));
+    // All at once, and the first fault ends the start; the others' outcomes are then of no interest.
+    const [services, users] = await Promise.all([whenServicesReady(started), database, ensureWeights(this.home, catalog, context)]);
+    const gateways = await this.startProcesses(plan, services);
+    const endpoints = this.endpoints(gateways, services, tokens, users);
+    writeEndpoints(this.files.endpoints, endpoints);
+    return endpoints;
+  }
+
+  /** Stops everything in order and frees the home. Idempotent; also ends a start that is still under way. */
+  stop(): Promise<void> {
+    this.stopping ??= (async () => {
+      this.abort.abort();
+      await this.processes?.stop();
+      if (this.releaseLock === null) return; // another start owns this home's files
+      clearRunFiles(this.files);
+      this.releaseLock();
+    })();
+    return this.stopping;
+  }
+
+  /** Makes a running stop() end at once. */
+  kill(): void {
+    this.processes?.kill();
+  }
+
+  private createProcessSet(metricsUrl: string | undefined): ProcessSet {
+    return new ProcessSet({
+      path: this.files.processes,
+      supervisor: {
+        name: 'supervisor',
+        kind: 'supervisor',
+        log: logPath(this.home.logs, 'supervisor'),
+        ...(metricsUrl === undefined ? {} : { metrics_url: metricsUrl }),
+      },
+      onChange: (changed) => this.options.onChange?.(changed),
+    });
+  }
+
+  /** @returns the gateways' base URLs */
+  private async startProcesses(plan: readonly PlannedProcess[], services: ServiceUrls): Promise<string[]> {
+    const { settings, workingFolder, progress } = this.options;
+    const env = {
+      ...this.env,
+      DATABASE_URL: services.databaseUrl,
+      REDIS_URL: services.redisUrl,
+      TEMPORAL_ADDRESS: services.temporalAddress,
+    };
+    const gateways: string[] = [];
+    const starts: Promise<void>[] = [];
+    for (const planned of plan) {
+      const isGateway = planned.kind === 'gateway';
+      const port = isGateway ? await this.gatewayPort(planned.name, gateways.length === 0) : await this.ports.portFor(planned.name);
+      const baseUrl = `http://${isGateway ? reachableHost(settings.host) : '127.0.0.1'}:${port}`;
+      if (isGateway) gateways.push(baseUrl);
+      const spec = nodeProcess(planned, baseUrl, { home: this.home, workingFolder, env, drainMs: settings.drainMs });
+      starts.push(withTask(progress, planned.name, async () => this.processes?.add(spec).whenReady(READY_TIMEOUT_MS)));
+    }
+    this.ports.save();
+    await Promise.all(starts);
+    return gateways;
+  }
+
+  /** The first gateway has the port that was asked for; the others any. */
+  private async gatewayPort(name: string, isFirst: boolean): Promise<number> {
+    const { port: asked } = this.options.settings;
+    if (!isFirst || asked === 0) return this.ports.portFor(name);
+    if (asked !== null) {
+      if (await isPortFree(asked)) return this.ports.portFor(name, asked);
+      throw new Error(`PORT ${asked} is in use; set another one, or 0 for any.`);
+    }
+    const port = await this.ports.portFor(name, DEFAULT_GATEWAY_PORT);
+    if (port !== DEFAULT_GATEWAY_PORT) this.options.progress.line(`Port ${DEFAULT_GATEWAY_PORT} is in use: the gateway listens on ${port}.`);
+    return port;
+  }
+
+  private endpoints(gateways: readonly string[], services: ServiceUrls, tokens: DemoTokens, users: Readonly<Record<string, string>>): Endpoints {
+    return {
+      gateway: gateways[0] ?? '',
+      gateways,
+      temporal: services.temporalAddress,
+      temporal_ui: services.temporalUiUrl,
+      postgres: services.databaseUrl,
+      redis: services.redisUrl,
+      tokens,
+      users,
+    };
+  }
+}
+
+/** A gateway that listens on all addresses is reached on loopback. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::' || host === 'localhost') return '127.0.0.1';
+  return host.includes(':') ? `[${host}]` : host;
+}
