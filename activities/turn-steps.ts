@@ -5,7 +5,7 @@ import type { Limiter } from '../contracts/limiter.ts';
 import type { ModerationVerdict } from '../contracts/turn-facts.ts';
 import { TIERS } from '../contracts/turn-facts.ts';
 import type { TurnLogWriter } from '../contracts/turn-log.ts';
-import type { Authorization, HistoryFacts, PersistInput, PersistResult, RouteDecision, TurnInput } from '../contracts/turn-workflow.ts';
+import type { Authorization, HistoryFacts, PersistInput, PersistResult, RoutedTurn, TurnInput } from '../contracts/turn-workflow.ts';
 import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
 import { findRequest } from '../postgres/turn-requests.ts';
@@ -60,15 +60,19 @@ export function createTurnActivities(deps: TurnStepDeps) {
     return moderator.moderate(stored.content);
   };
 
-  /** Confirms the gateway's choice against the catalogue. @throws FORBIDDEN, INVALID_REQUEST */
-  const routeTurn = async (turn: TurnInput): Promise<RouteDecision> => {
-    const request = await findRequest(db, turn.turnId);
+  /**
+   * Confirms the gateway's choice against the catalogue, and looks once for a cancel: one that came before the start was
+   * accepted found no workflow to signal, and has left its mark in the log by now.
+   * @throws FORBIDDEN, INVALID_REQUEST
+   */
+  const routeTurn = async (turn: TurnInput): Promise<RoutedTurn> => {
+    const [request, isCancelled] = await Promise.all([findRequest(db, turn.turnId), deps.turnLog.isCancelled(turn.turnId)]);
     const choice = chooseModel(
       { tier: turn.tier, requestedModel: turn.model, conversationModel: null, reasoning: request?.params.reasoning ?? false },
       catalog,
     );
     if (!choice.isAllowed) throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST');
-    return choice.route;
+    return { ...choice.route, isCancelled };
   };
 
   const settle = async (turn: TurnInput, usedTokens: number): Promise<void> => {

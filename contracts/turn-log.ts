@@ -45,6 +45,8 @@ export interface TurnLogWriter {
   end(turnId: TurnId, closing: readonly TurnEntry[]): Promise<'ok' | 'missing'>;
   /** Marks the log cancelled and tells its worker at once. False when there is no running log. */
   cancel(turnId: TurnId): Promise<boolean>;
+  /** Whether a cancel was asked for; false when there is no log. */
+  isCancelled(turnId: TurnId): Promise<boolean>;
   /** Removes every trace of the turn. */
   remove(turnId: TurnId): Promise<void>;
 }

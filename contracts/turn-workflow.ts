@@ -42,6 +42,9 @@ export interface RouteDecision {
   readonly reason: string;
 }
 
+/** `isCancelled`: a cancel came before the workflow could be signalled, so the log alone knows of it. */
+export type RoutedTurn = RouteDecision & { readonly isCancelled: boolean };
+
 export interface GenerateInput {
   readonly turnId: TurnId;
   readonly userTurnId: TurnId;

@@ -71,6 +71,10 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
     return true;
   }
 
+  async isCancelled(turnId: TurnId): Promise<boolean> {
+    return this.#logs.get(turnId)?.isCancelled ?? false;
+  }
+
   async remove(turnId: TurnId): Promise<void> {
     this.#logs.delete(turnId);
   }

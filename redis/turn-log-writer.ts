@@ -53,6 +53,13 @@ export class RedisTurnLogWriter implements TurnLogWriter {
     return (await runScript(this.#redis, 'cancel', [turnMetaKey(turnId)], [turnControlChannel(turnId)])) === 1;
   }
 
+  async isCancelled(turnId: TurnId): Promise<boolean> {
+    const flag = await this.#redis.hget(turnMetaKey(turnId), 'cancel').catch((error: unknown) => {
+      throw new AppError('STREAM_UNAVAILABLE', { cause: error });
+    });
+    return flag !== null;
+  }
+
   async remove(turnId: TurnId): Promise<void> {
     await this.#redis.del(...keys(turnId)).catch((error: unknown) => {
       throw new AppError('STREAM_UNAVAILABLE', { cause: error });

@@ -55,7 +55,8 @@ async function prepare(input: TurnInput, state: TurnState): Promise<Outcome> {
     const verdict = await shortStep(`${history.contentChars} characters`).moderateInput(input);
     if (verdict.action === 'block') return { ...UNDECIDED, route: null, finishReason: 'content_filter', verdict };
     state.stage = 'routeTurn';
-    const route = await shortStep(`wants ${input.model}`).routeTurn(input);
+    const { isCancelled, ...route } = await shortStep(`wants ${input.model}`).routeTurn(input);
+    if (isCancelled) state.requestCancel();
     return { ...UNDECIDED, route, finishReason: 'stop' };
   } catch (error) {
     return { ...UNDECIDED, route: null, finishReason: 'error', errorCode: failureCode(error) };

@@ -183,7 +183,9 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
       hear = resolve;
     });
     const control = await log.onCancel(turnId, hear);
+    expect(await log.isCancelled(turnId)).toBe(false);
     expect(await log.cancel(turnId)).toBe(true);
+    expect(await log.isCancelled(turnId)).toBe(true);
     await heard;
     await control.close();
     expect(await log.claim(turnId, EPOCH)).toMatchObject({ isCancelled: true });

@@ -1,0 +1,136 @@
+// The turn path on real Temporal, PostgreSQL and Valkey with a fake model: one database, one turn worker, pool workers
+// on demand. Queues are the real ones, so test files that use it must not run at the same time.
+import { randomUUID } from 'node:crypto';
+import type { WorkflowHandle } from '@temporalio/client';
+import type { NativeConnection, Worker } from '@temporalio/worker';
+import { createGenerateActivities } from '../../activities/generate.ts';
+import { createTurnActivities } from '../../activities/turn-steps.ts';
+import { loadCatalog, poolTaskQueue } from '../../contracts/catalog.ts';
+import type { ServedModel } from '../../contracts/engine.ts';
+import { newConversationId, newTurnId } from '../../contracts/ids.ts';
+import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
+import type { NumberedEntry } from '../../contracts/turn-events.ts';
+import type { TurnParams } from '../../contracts/turn-request.ts';
+import { TURN_TASK_QUEUE, turnWorkflowId } from '../../contracts/turn-workflow.ts';
+import type { PersistResult, TurnInput } from '../../contracts/turn-workflow.ts';
+import { RuleModerator } from '../../moderation/input-policy.ts';
+import { createPool, rows } from '../../postgres/pool.ts';
+import type { Pool } from '../../postgres/pool.ts';
+import { acceptTurn } from '../../postgres/turn-requests.ts';
+import { createLogger } from '../../process/logger.ts';
+import { createMetrics } from '../../process/metrics.ts';
+import { projectPath } from '../../process/paths.ts';
+import { connectTemporal, createWorker, installTemporalRuntime } from '../../process/temporal.ts';
+import { createTurnDispatch } from '../../process/turn-dispatch.ts';
+import { ChannelHub } from '../../redis/channel-hub.ts';
+import { connectRedis, connectSubscriber } from '../../redis/connection.ts';
+import type { Redis } from '../../redis/connection.ts';
+import { RedisLimiter } from '../../redis/limiter.ts';
+import { RedisTurnLogReader } from '../../redis/turn-log-reader.ts';
+import { RedisTurnLogWriter } from '../../redis/turn-log-writer.ts';
+import { createTestDatabase } from './database.ts';
+import { services } from './services.ts';
+
+export interface TurnHarness {
+  readonly db: Pool;
+  readonly redis: Redis;
+  readonly turnLog: RedisTurnLogWriter;
+  readonly reader: RedisTurnLogReader;
+  readonly temporal: NativeConnection;
+  readonly dispatch: ReturnType<typeof createTurnDispatch>;
+  newConversation(): Promise<ConversationId>;
+  /** Writes the request and the log's open entry, as the gateway does before it starts the workflow. */
+  accept(conversationId: ConversationId, content: string, params?: Partial<TurnParams>): Promise<TurnInput>;
+  start(turn: TurnInput): Promise<WorkflowHandle<(turn: TurnInput) => Promise<PersistResult>>>;
+  /** Runs a pool worker with `model` until the returned function is called. */
+  startPool(pool: string, model: ServedModel): Promise<() => Promise<void>>;
+  /** Resolves with the first entry, from 1 on, that fulfils `isIt`. */
+  entry(turnId: TurnId, isIt: (entry: NumberedEntry) => boolean): Promise<NumberedEntry>;
+  entries(turnId: TurnId): Promise<readonly NumberedEntry[]>;
+  close(): Promise<void>;
+}
+
+const PARAMS: TurnParams = { maxTokens: 1000, temperature: 0, topP: 1, seed: 1, stop: [], reasoning: false };
+
+export async function startTurnHarness(): Promise<TurnHarness> {
+  const { redisUrl, temporalAddress, workflowBundlePath } = services();
+  const database = await createTestDatabase();
+  const logger = createLogger('test', { logLevel: 'fatal', processName: '' });
+  const db = createPool({ url: database.url, poolSize: 10 }, () => undefined);
+  const redis = connectRedis({ url: redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+  const hub = new ChannelHub(connectSubscriber(redis, () => undefined));
+  const turnLog = new RedisTurnLogWriter(redis);
+  const reader = new RedisTurnLogReader(redis, hub);
+  const catalog = loadCatalog(projectPath('config', 'catalog.yaml'));
+  const settings = { address: temporalAddress, namespace: 'default', workflowBundle: workflowBundlePath };
+  installTemporalRuntime(logger);
+  const temporal = await connectTemporal(settings);
+  const deps = { db, catalog, logger, metrics: createMetrics(), turnLog, limiter: new RedisLimiter(redis), moderator: new RuleModerator() };
+
+  const run = async (taskQueue: string, activities: object, hasWorkflows: boolean): Promise<() => Promise<void>> => {
+    const worker: Worker = await createWorker(temporal, settings, { taskQueue, activities, hasWorkflows, maxConcurrentActivities: 20, graceMs: 0 });
+    const running = worker.run();
+    return async () => {
+      worker.shutdown();
+      await running;
+    };
+  };
+  const stopTurns = await run(TURN_TASK_QUEUE, createTurnActivities(deps), true);
+  const dispatch = createTurnDispatch({ connection: temporal, settings, catalog, isEager: true });
+  const [org] = await rows<{ org_id: OrgId }>(db, `insert into organisations (name) values ('harness') returning org_id`);
+  const [user] = await rows<{ user_id: UserId }>(db, `insert into users (org_id, name, tier) values ($1, 'harness', 'paid') returning user_id`, [org?.org_id]);
+  const userId = user?.user_id ?? (randomUUID() as UserId);
+
+  return {
+    db, redis, turnLog, reader, temporal, dispatch,
+    newConversation: async () => {
+      const id = newConversationId();
+      await rows(db, `insert into conversations (conversation_id, user_id, org_id, model, region) values ($1, $2, $3, 'colloquy-mini', 'local')`, [id, userId, org?.org_id]);
+      return id;
+    },
+    accept: async (conversationId, content, params = {}) => {
+      const [userTurnId, turnId] = [newTurnId(), newTurnId()];
+      const turn: TurnInput = { turnId, userTurnId, conversationId, userId, tier: 'paid', model: 'colloquy-mini', pool: 'mini' };
+      await acceptTurn(db, {
+        ...turn, parentTurnId: null, replacesTurnId: null, isRegeneration: false, content,
+        params: { ...PARAMS, ...params }, idempotencyKey: null, bodyHash: null,
+      });
+      await turnLog.create(
+        { turn_id: turnId, user_turn_id: userTurnId, conversation_id: conversationId, model: turn.model, served_model: 'fake', pool: turn.pool },
+        { userId, conversationId },
+      );
+      return turn;
+    },
+    start: async (turn) => {
+      await dispatch.start(turn);
+      return dispatch.client.workflow.getHandle(turnWorkflowId(turn.conversationId, turn.turnId));
+    },
+    startPool: (pool, model) =>
+      run(poolTaskQueue(pool), createGenerateActivities({ ...deps, control: reader, model, flush: { flushMs: 1, flushTokens: 64 } }), false),
+    entries: async (turnId) => {
+      const entries = await reader.read(turnId, 0);
+      return entries === 'missing' ? [] : entries;
+    },
+    entry: async (turnId, isIt) => {
+      let found: (entry: NumberedEntry) => void = () => undefined;
+      const wanted = new Promise<NumberedEntry>((resolve) => (found = resolve));
+      const look = (entry: NumberedEntry): void => {
+        if (isIt(entry)) found(entry);
+      };
+      const subscription = await reader.subscribe(turnId, look);
+      const already = await reader.read(turnId, 0);
+      if (already !== 'missing') already.forEach(look);
+      const entry = await wanted;
+      await subscription.close();
+      return entry;
+    },
+    close: async () => {
+      await stopTurns();
+      await temporal.close();
+      hub.close();
+      redis.disconnect();
+      await db.end();
+      await database.drop();
+    },
+  };
+}

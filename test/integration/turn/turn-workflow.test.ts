@@ -1,0 +1,222 @@
+// The whole turn on real Temporal, PostgreSQL and Valkey; only the model is fake.
+import { Runtime, Worker } from '@temporalio/worker';
+import { AppError } from '../../../contracts/errors.ts';
+import type { NumberedEntry } from '../../../contracts/turn-events.ts';
+import { turnMetaKey } from '../../../contracts/redis-keys.ts';
+import type { TurnInput } from '../../../contracts/turn-workflow.ts';
+import { rows } from '../../../postgres/pool.ts';
+import { findTurn } from '../../../postgres/turns.ts';
+import { fakeServedModel } from '../../helpers/fake-served-model.ts';
+import { services } from '../../helpers/services.ts';
+import { startTurnHarness } from '../../helpers/turn-harness.ts';
+import type { TurnHarness } from '../../helpers/turn-harness.ts';
+
+let harness: TurnHarness;
+let stopPool: (() => Promise<void>) | null = null;
+
+beforeAll(async () => {
+  harness = await startTurnHarness();
+}, 60_000);
+afterEach(async () => {
+  await stopPool?.();
+  stopPool = null;
+});
+afterAll(async () => {
+  await harness.close();
+  await Runtime.instance().shutdown();
+}, 30_000);
+
+/** A gate that holds the fake model before a token until it is opened. */
+function gateAt(index: number): { beforeToken: (at: number) => Promise<void>; open: () => void } {
+  let open: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { open, beforeToken: (at) => (at === index ? opened : new Promise((resolve) => setImmediate(resolve))) };
+}
+
+const textOf = (entries: readonly NumberedEntry[]): string => entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+const stored = (turn: TurnInput): ReturnType<typeof findTurn> => findTurn(harness.db, turn.conversationId, turn.turnId);
+
+async function ledgerOf(turn: TurnInput): Promise<unknown[]> {
+  return rows(harness.db, 'select finish_reason, completion_tokens from ledger where turn_id = $1', [turn.turnId]);
+}
+
+/** The history as one searchable text, payloads decoded. */
+async function historyOf(turn: TurnInput): Promise<{ numEvents: number; text: string }> {
+  const handle = await harness.start(turn);
+  const { events = [] } = await handle.fetchHistory();
+  const decode = (value: unknown): string =>
+    value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : typeof value === 'object' && value !== null ? Object.entries(value).map(([key, each]) => `${key} ${decode(each)}`).join('\n') : String(value);
+  return { numEvents: events?.length ?? 0, text: decode(events) };
+}
+
+async function run(turn: TurnInput): Promise<void> {
+  await (await harness.start(turn)).result();
+}
+
+describe('the turn workflow', () => {
+  it('stores what it streamed, bills it once and ends the log after the commit', async () => {
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'Hello, sea.' }));
+    const turn = await harness.accept(await harness.newConversation(), 'Tell me about the sea');
+    const ended = harness.entry(turn.turnId, (entry) => entry.type === 'end').then(() => stored(turn));
+    await run(turn);
+    expect(await ended).toMatchObject({ content: 'Hello, sea.', finishReason: 'stop', usage: { completion_tokens: 11 } });
+    const entries = await harness.entries(turn.turnId);
+    expect(textOf(entries)).toBe('Hello, sea.');
+    expect(entries.map((entry) => entry.n)).toEqual(entries.map((_, index) => index + 1));
+    expect((await stored(turn))?.streamOffsets).toHaveLength(entries.length);
+    expect(await findTurn(harness.db, turn.conversationId, turn.userTurnId)).toMatchObject({ role: 'user', content: 'Tell me about the sea' });
+    expect(await ledgerOf(turn)).toEqual([{ finish_reason: 'stop', completion_tokens: 11 }]);
+  });
+
+  it('keeps text out of the history, shows every step in it, and its size does not depend on the reply', async () => {
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'reply-canary '.repeat(32).slice(0, 400) }));
+    const long = await harness.accept(await harness.newConversation(), 'prompt-canary');
+    const short = await harness.accept(await harness.newConversation(), 'prompt-canary', { maxTokens: 10 });
+    await Promise.all([run(long), run(short)]);
+    const [one, other] = [await historyOf(long), await historyOf(short)];
+    for (const step of ['authorize', 'loadHistory', 'moderateInput', 'routeTurn', 'generate', 'persistTurn', 'settle']) expect(one.text).toContain(step);
+    expect(one.text).not.toMatch(/prompt-canary|reply-canary/);
+    expect(one.numEvents).toBe(other.numEvents);
+    expect(one.numEvents).toBeLessThanOrEqual(30);
+    expect((await stored(short))?.finishReason).toBe('length');
+  });
+
+  it('stores what was delivered when it is cancelled in mid-reply, by either path', async () => {
+    for (const path of ['redis', 'signal'] as const) {
+      const gate = gateAt(5);
+      stopPool = await harness.startPool('mini', fakeServedModel({ reply: '0123456789', ...gate }));
+      const turn = await harness.accept(await harness.newConversation(), 'count');
+      const running = run(turn);
+      await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+      await (path === 'redis' ? harness.turnLog.cancel(turn.turnId) : harness.dispatch.cancel(turn.conversationId, turn.turnId));
+      await running;
+      gate.open();
+      const text = textOf(await harness.entries(turn.turnId));
+      expect(text).toMatch(/^0/);
+      expect(await stored(turn)).toMatchObject({ finishReason: 'cancelled', content: text });
+      expect(await ledgerOf(turn)).toEqual([{ finish_reason: 'cancelled', completion_tokens: text.length }]);
+      await stopPool();
+      stopPool = null;
+    }
+  });
+
+  it('ends a turn that is cancelled while no worker has taken it', async () => {
+    const turn = await harness.accept(await harness.newConversation(), 'wait');
+    const running = run(turn);
+    await harness.turnLog.cancel(turn.turnId);
+    await harness.dispatch.cancel(turn.conversationId, turn.turnId);
+    await running;
+    expect(await stored(turn)).toMatchObject({ finishReason: 'cancelled', content: '' });
+    expect(await findTurn(harness.db, turn.conversationId, turn.userTurnId)).toMatchObject({ content: 'wait' });
+  });
+
+  it('continues at the next token after an attempt that failed, and says so in a retry entry', async () => {
+    let failures = 0;
+    const beforeToken = async (index: number): Promise<void> => {
+      if (index === 4 && failures === 0) {
+        failures += 1;
+        for (const seqId of live) model.engine.abort(seqId);
+        throw new AppError('INTERNAL');
+      }
+    };
+    const live = new Set<string>();
+    const model = fakeServedModel({ reply: 'abcdefgh', beforeToken: (index) => beforeToken(index).catch(() => undefined) });
+    const submit = model.engine.submit.bind(model.engine);
+    model.engine.submit = (request, listener) => {
+      live.add(request.seqId);
+      submit(request, {
+        ...listener,
+        onTokens: (ids) => listener.onTokens(ids),
+        onFinish: (finish) => listener.onFinish(finish.reason === 'abort' ? { reason: 'error', error: new Error('broken') } : finish),
+      });
+    };
+    stopPool = await harness.startPool('mini', model);
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    await run(turn);
+    const entries = await harness.entries(turn.turnId);
+    expect(textOf(entries)).toBe('abcdefgh');
+    expect(entries.filter((entry) => entry.type === 'retry')).toHaveLength(1);
+    expect(model.engine.numSubmitted).toBe(2);
+    expect(await stored(turn)).toMatchObject({ content: 'abcdefgh', finishReason: 'stop', usage: { completion_tokens: 8 } });
+    expect(await ledgerOf(turn)).toHaveLength(1);
+  });
+
+  it('writes nothing more once a later attempt owns the log', async () => {
+    const gate = gateAt(3);
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abcdef', ...gate }));
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const running = run(turn);
+    await harness.entry(turn.turnId, (entry) => entry.type === 'token' && entry.n >= 2);
+    await harness.redis.hset(turnMetaKey(turn.turnId), 'epoch', 9_000_000);
+    gate.open();
+    await running;
+    expect(textOf(await harness.entries(turn.turnId)).length).toBeLessThanOrEqual(3);
+    expect(await stored(turn)).toMatchObject({ finishReason: 'error' });
+  });
+
+  it('completes and stores once when Redis loses everything in mid-reply', async () => {
+    const gate = gateAt(4);
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abcdefgh', ...gate }));
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const running = run(turn);
+    await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+    await harness.redis.flushall();
+    gate.open();
+    await running;
+    expect(await stored(turn)).toMatchObject({ content: 'abcdefgh', finishReason: 'stop' });
+    expect(textOf(await harness.entries(turn.turnId))).toBe('abcdefgh');
+    expect(await ledgerOf(turn)).toHaveLength(1);
+  });
+
+  it('blocks a divergent prompt without asking the pool, and leaves the user their text', async () => {
+    const model = fakeServedModel({ reply: 'never' });
+    stopPool = await harness.startPool('mini', model);
+    const turn = await harness.accept(await harness.newConversation(), 'poem '.repeat(100));
+    await run(turn);
+    expect((await harness.entries(turn.turnId)).map((entry) => entry.type)).toEqual(['open', 'moderation', 'end']);
+    expect(await stored(turn)).toMatchObject({ finishReason: 'content_filter', content: '', moderationVerdict: { category: 'divergence' } });
+    expect((await findTurn(harness.db, turn.conversationId, turn.userTurnId))?.content).toContain('poem');
+    expect(model.engine.numSubmitted).toBe(0);
+  });
+
+  it('ends with an error that has a code when the prompt does not fit', async () => {
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'never' }));
+    const turn = await harness.accept(await harness.newConversation(), 'word and number '.repeat(200).replace(/number/g, () => String(Math.random())));
+    await run(turn);
+    expect(await harness.entries(turn.turnId)).toMatchObject([{ type: 'open' }, { type: 'error', data: { code: 'context_length_exceeded' } }, { type: 'end', data: { finish_reason: 'error' } }]);
+    expect(await stored(turn)).toMatchObject({ finishReason: 'error', errorCode: 'CONTEXT_LENGTH_EXCEEDED' });
+  });
+
+  it('leaves nothing of a turn whose conversation is deleted while it runs', async () => {
+    const gate = gateAt(3);
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abcdef', ...gate }));
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const running = run(turn);
+    await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+    await rows(harness.db, 'delete from conversations where conversation_id = $1', [turn.conversationId]);
+    gate.open();
+    await running;
+    expect(await stored(turn)).toBeNull();
+    expect(await harness.reader.read(turn.turnId, 0)).toBe('missing');
+    expect(await ledgerOf(turn)).toEqual([]);
+  });
+
+  it('is started once however often it is asked for', async () => {
+    const model = fakeServedModel({ reply: 'once' });
+    stopPool = await harness.startPool('mini', model);
+    const turn = await harness.accept(await harness.newConversation(), 'x');
+    await Promise.all([1, 2, 3].map(() => harness.dispatch.start(turn)));
+    await run(turn);
+    await harness.dispatch.start(turn);
+    expect(model.engine.numSubmitted).toBe(1);
+  });
+
+  it('replays its own histories', async () => {
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'again' }));
+    const turn = await harness.accept(await harness.newConversation(), 'x');
+    const handle = await harness.start(turn);
+    await handle.result();
+    const history = await handle.fetchHistory();
+    await Worker.runReplayHistory({ workflowBundle: { codePath: services().workflowBundlePath } }, history);
+  });
+});
