@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { newTurnId } from '../../../contracts/ids.ts';
+import type { UserId } from '../../../contracts/ids.ts';
+import { limitBucketKey, limitReservationsKey } from '../../../contracts/redis-keys.ts';
+import { projectPath } from '../../../process/paths.ts';
+import { connectRedis } from '../../../redis/connection.ts';
+import type { Redis } from '../../../redis/connection.ts';
+import { RedisLimiter } from '../../../redis/limiter.ts';
+import { services } from '../../helpers/services.ts';
+
+let redis: Redis;
+let limiter: RedisLimiter;
+beforeAll(() => {
+  redis = connectRedis({ url: services().redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+  limiter = new RedisLimiter(redis);
+});
+afterAll(() => redis.disconnect());
+
+const newUser = (): UserId => randomUUID() as UserId;
+const LIMITS = { requestsPerMinute: 10, tokensPerMinute: 1000 };
+
+/** Turns the user's clock back, as if the bucket had been written that much earlier. */
+async function elapse(user: UserId, ms: number): Promise<void> {
+  await redis.hincrby(limitBucketKey(user), 'at', -ms);
+}
+
+describe('RedisLimiter', () => {
+  it('takes one request and the tokens, and says what is left', async () => {
+    const user = newUser();
+    const { isGranted, state } = await limiter.reserve(user, newTurnId(), 400, LIMITS);
+    expect(isGranted).toBe(true);
+    expect(state).toEqual({ requests: { limit: 10, remaining: 9, resetSeconds: 6 }, tokens: { limit: 1000, remaining: 600, resetSeconds: 24 } });
+  });
+
+  it('takes nothing at all when either bucket is short, and says when to come back', async () => {
+    const user = newUser();
+    await limiter.reserve(user, newTurnId(), 900, LIMITS);
+    const refused = await limiter.reserve(user, newTurnId(), 200, LIMITS);
+    expect(refused).toMatchObject({ isGranted: false, retryAfterSeconds: 6, state: { requests: { remaining: 9 }, tokens: { remaining: 100 } } });
+    await elapse(user, 6100);
+    expect((await limiter.reserve(user, newTurnId(), 200, LIMITS)).isGranted).toBe(true);
+  });
+
+  it('counts a turn once however often it is reserved', async () => {
+    const [user, turn] = [newUser(), newTurnId()];
+    await limiter.reserve(user, turn, 300, LIMITS);
+    await limiter.reserve(user, turn, 300, LIMITS);
+    expect((await limiter.peek(user, LIMITS)).requests.remaining).toBe(9);
+  });
+
+  it('gives back what was not used, once', async () => {
+    const [user, turn] = [newUser(), newTurnId()];
+    await limiter.reserve(user, turn, 900, LIMITS);
+    await limiter.settle(user, turn, 100, LIMITS);
+    await limiter.settle(user, turn, 100, LIMITS);
+    expect((await limiter.peek(user, LIMITS)).tokens.remaining).toBeGreaterThanOrEqual(900);
+    expect((await limiter.peek(user, LIMITS)).tokens.remaining).toBeLessThan(910);
+  });
+
+  it('gives back a reservation that nobody settled once its lease is over', async () => {
+    const [user, turn] = [newUser(), newTurnId()];
+    await limiter.reserve(user, turn, 1000, LIMITS);
+    await redis.hset(limitReservationsKey(user), turn, '1000:1');
+    expect((await limiter.reserve(user, newTurnId(), 900, LIMITS)).isGranted).toBe(true);
+  });
+
+  it('admits a turn larger than the whole bucket when the bucket is full', async () => {
+    expect((await limiter.reserve(newUser(), newTurnId(), 5000, LIMITS)).isGranted).toBe(true);
+  });
+
+  it('never admits more than a bucket holds to parallel requests', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 5, maxLength: 40 }), async (wishes) => {
+        const user = newUser();
+        const granted = await Promise.all(wishes.map((tokens) => limiter.reserve(user, newTurnId(), tokens, LIMITS)));
+        const taken = wishes.filter((_, index) => granted[index]?.isGranted);
+        expect(taken.length).toBeLessThanOrEqual(10);
+        // The bucket refills by 17 tokens a second while the requests are under way.
+        expect(taken.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(1000 + 40);
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
