@@ -2,7 +2,11 @@
 const transform = {
   '^.+\\.(ts|mjs|js)$': [
     '@swc/jest',
-    { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' }, sourceMaps: 'inline' },
+    {
+      jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
+      module: { type: 'commonjs' },
+      sourceMaps: 'inline',
+    },
   ],
 };
 
@@ -14,14 +18,26 @@ const project = (name, services) => ({
   transform,
   // Packages that ship only ES modules are compiled like our own files.
   transformIgnorePatterns: ['/node_modules/(?!(node-pg-migrate|marked)/)', '\\.node$'],
-  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.colloquy/', '<rootDir>/inference/native/target/'],
+  modulePathIgnorePatterns: [
+    '<rootDir>/dist/',
+    '<rootDir>/.colloquy/',
+    '<rootDir>/inference/native/target/',
+  ],
   ...(services
-    ? { globalSetup: '<rootDir>/test/helpers/global-setup.ts', globalTeardown: '<rootDir>/test/helpers/global-teardown.ts' }
+    ? {
+        globalSetup: '<rootDir>/test/helpers/global-setup.ts',
+        globalTeardown: '<rootDir>/test/helpers/global-teardown.ts',
+      }
     : {}),
 });
 
 export default {
-  projects: [project('unit', false), project('contract', true), project('integration', true), project('e2e', true)],
+  projects: [
+    project('unit', false),
+    project('contract', true),
+    project('integration', true),
+    project('e2e', true),
+  ],
   // Two cores: unit tests use both, tests against services share one set of them (scripts/test.mjs runs those in band).
   maxWorkers: 2,
   testTimeout: 30_000,

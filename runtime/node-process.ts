@@ -19,7 +19,11 @@ export interface NodeProcessContext {
 }
 
 /** @param baseUrl where the process's HTTP server is reached from this machine; its port becomes PORT or METRICS_PORT */
-export function nodeProcess(planned: PlannedProcess, baseUrl: string, context: NodeProcessContext): ChildSpec {
+export function nodeProcess(
+  planned: PlannedProcess,
+  baseUrl: string,
+  context: NodeProcessContext,
+): ChildSpec {
   const port = new URL(baseUrl).port;
   return {
     name: planned.name,

@@ -31,7 +31,8 @@ export class PortBook {
    */
   async portFor(name: string, preferred?: number): Promise<number> {
     for (const candidate of [preferred, this.ports[name]]) {
-      if (candidate !== undefined && (await this.isUsable(candidate))) return this.keep(name, candidate);
+      if (candidate !== undefined && (await this.isUsable(candidate)))
+        return this.keep(name, candidate);
     }
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const candidate = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1));
@@ -66,6 +67,8 @@ export function isPortFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();
     probe.once('error', () => resolve(false));
-    probe.listen({ host: '127.0.0.1', port, exclusive: true }, () => probe.close(() => resolve(true)));
+    probe.listen({ host: '127.0.0.1', port, exclusive: true }, () =>
+      probe.close(() => resolve(true)),
+    );
   });
 }

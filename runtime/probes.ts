@@ -8,7 +8,10 @@ const PROBE_TIMEOUT_MS = 2000;
 /** True when a GET answers 200. */
 export async function answersOk(url: string): Promise<boolean> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS), redirect: 'error' });
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+      redirect: 'error',
+    });
     await response.arrayBuffer();
     return response.status === 200;
   } catch {
@@ -32,7 +35,10 @@ export function acceptsConnections(host: string, port: number): Promise<boolean>
 
 /** Null when PostgreSQL runs a statement, else why not, in a few words without secrets. */
 export async function postgresFault(databaseUrl: string): Promise<string | null> {
-  const client = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: PROBE_TIMEOUT_MS });
+  const client = new Client({
+    connectionString: databaseUrl,
+    connectionTimeoutMillis: PROBE_TIMEOUT_MS,
+  });
   client.on('error', () => undefined);
   try {
     await client.connect();

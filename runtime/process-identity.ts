@@ -45,7 +45,9 @@ function linuxIdentity(pid: number): string | null {
     // The command name is in parentheses and may hold spaces and parentheses itself: count fields after the last one.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const [state, startTime] = [fields[0], fields[19]];
-    return state === 'Z' || state === 'X' || startTime === undefined ? null : `${bootId()}:${startTime}`;
+    return state === 'Z' || state === 'X' || startTime === undefined
+      ? null
+      : `${bootId()}:${startTime}`;
   } catch {
     return null;
   }

@@ -39,7 +39,8 @@ export class ProcessSet {
   /** Starts a process and keeps it alive until stop(). Its log of the run before is moved aside. */
   add(spec: ChildSpec): SupervisedProcess {
     if (this.isStopping) throw new Error('The system is stopping.');
-    if (this.members.some((member) => member.spec.name === spec.name)) throw new Error(`There is a process named ${spec.name} already.`);
+    if (this.members.some((member) => member.spec.name === spec.name))
+      throw new Error(`There is a process named ${spec.name} already.`);
     rotateLog(spec.log);
     const added = new SupervisedProcess(spec, (changed) => {
       this.write();
@@ -80,6 +81,9 @@ export class ProcessSet {
         },
       ];
     });
-    writeProcesses(this.options.path, [{ ...this.options.supervisor, ...ownIdentity() }, ...entries]);
+    writeProcesses(this.options.path, [
+      { ...this.options.supervisor, ...ownIdentity() },
+      ...entries,
+    ]);
   }
 }

@@ -20,7 +20,10 @@ export interface ServiceUrls {
   readonly temporalUiUrl: string | null;
 }
 
-type ServiceSettings = Pick<RuntimeSettings, 'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'>;
+type ServiceSettings = Pick<
+  RuntimeSettings,
+  'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
+>;
 
 /** One service's part of a start: resolved and ready, or a throw that says in one line what is wrong. */
 export interface StartedServices {
@@ -30,8 +33,15 @@ export interface StartedServices {
 }
 
 /** Starts or checks all three at once; each promise resolves when that one is ready, so that others need not wait. */
-export function startServices(settings: ServiceSettings, context: ServiceContext, processes: ProcessSet): StartedServices {
-  const start = async (title: string, make: () => Promise<EmbeddedService>): Promise<EmbeddedService> => {
+export function startServices(
+  settings: ServiceSettings,
+  context: ServiceContext,
+  processes: ProcessSet,
+): StartedServices {
+  const start = async (
+    title: string,
+    make: () => Promise<EmbeddedService>,
+  ): Promise<EmbeddedService> => {
     const service = await make();
     context.progress.begin(title);
     await processes.add(service.spec).whenReady(READY_TIMEOUT_MS);
@@ -41,7 +51,8 @@ export function startServices(settings: ServiceSettings, context: ServiceContext
   };
   const postgres = async (): Promise<string> => {
     const { databaseUrl } = settings;
-    if (databaseUrl === null) return (await start('PostgreSQL', () => embeddedPostgres(context))).url;
+    if (databaseUrl === null)
+      return (await start('PostgreSQL', () => embeddedPostgres(context))).url;
     return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
   };
   const redis = async (): Promise<string> => {
@@ -63,8 +74,17 @@ export function startServices(settings: ServiceSettings, context: ServiceContext
 
 /** Waits for all three. @throws the first fault */
 export async function whenServicesReady(started: StartedServices): Promise<ServiceUrls> {
-  const [databaseUrl, redisUrl, temporal] = await Promise.all([started.postgres, started.redis, started.temporal]);
-  return { databaseUrl, redisUrl, temporalAddress: temporal.address, temporalUiUrl: temporal.uiUrl };
+  const [databaseUrl, redisUrl, temporal] = await Promise.all([
+    started.postgres,
+    started.redis,
+    started.temporal,
+  ]);
+  return {
+    databaseUrl,
+    redisUrl,
+    temporalAddress: temporal.address,
+    temporalUiUrl: temporal.uiUrl,
+  };
 }
 
 /** The address as an operator may see it: no user, no password. */

@@ -28,9 +28,21 @@ const MAX_PROCESSES = 64;
 const environmentSchema = z.object({
   COLLOQUY_HOME: z.string().default('.colloquy'),
   CATALOG_PATH: z.string().default('config/catalog.yaml'),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').nullable().default(null),
-  REDIS_URL: z.string().regex(/^rediss?:\/\//, 'must begin with redis://').nullable().default(null),
-  TEMPORAL_ADDRESS: z.string().regex(/^[^/]+:\d+$/, 'must be host:port').nullable().default(null),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .nullable()
+    .default(null),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'must begin with redis://')
+    .nullable()
+    .default(null),
+  TEMPORAL_ADDRESS: z
+    .string()
+    .regex(/^[^/]+:\d+$/, 'must be host:port')
+    .nullable()
+    .default(null),
   TEMPORAL_NAMESPACE: z.string().default('default'),
   PORT: z.coerce.number().int().min(0).max(65_535).nullable().default(null),
   HOST: z.string().default('127.0.0.1'),
@@ -43,14 +55,23 @@ const environmentSchema = z.object({
  * @param env empty values count as absent
  * @throws Error in one line per fault
  */
-export function readSettings(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): RuntimeSettings {
+export function readSettings(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): RuntimeSettings {
   const { values } = parseArgs({
     args: [...argv],
-    options: { gateways: { type: 'string', default: '1' }, workers: { type: 'string', multiple: true, default: [] } },
+    options: {
+      gateways: { type: 'string', default: '1' },
+      workers: { type: 'string', multiple: true, default: [] },
+    },
   });
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const given = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+  );
   const parsed = environmentSchema.safeParse(given);
-  if (!parsed.success) throw new Error(`The environment is not valid:\n${z.prettifyError(parsed.error)}`);
+  if (!parsed.success)
+    throw new Error(`The environment is not valid:\n${z.prettifyError(parsed.error)}`);
   const variables = parsed.data;
   return Object.freeze({
     home: resolve(variables.COLLOQUY_HOME),
@@ -79,5 +100,7 @@ function workerCount(text: string): [string, number] {
 function count(flag: string, text: string, min: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= min && value <= MAX_PROCESSES) return value;
-  throw new Error(`${flag} takes a whole number from ${min} to ${MAX_PROCESSES}; received "${text}".`);
+  throw new Error(
+    `${flag} takes a whole number from ${min} to ${MAX_PROCESSES}; received "${text}".`,
+  );
 }

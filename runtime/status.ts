@@ -22,12 +22,20 @@ export interface SystemStatus {
 export async function systemStatus(home: string): Promise<SystemStatus> {
   const files = runFiles(homeFolder(home).run);
   const entries = readProcesses(files.processes);
-  const processes = await Promise.all(entries.map(async (entry) => ({ entry, state: await stateOf(entry) })));
-  return { supervisorPid: lockOwner(files.lock)?.pid ?? null, endpoints: readEndpoints(files.endpoints), processes };
+  const processes = await Promise.all(
+    entries.map(async (entry) => ({ entry, state: await stateOf(entry) })),
+  );
+  return {
+    supervisorPid: lockOwner(files.lock)?.pid ?? null,
+    endpoints: readEndpoints(files.endpoints),
+    processes,
+  };
 }
 
 async function stateOf(entry: ProcessEntry): Promise<ProcessStatus['state']> {
   if (!isRunning(entry)) return 'gone';
   if (entry.metrics_url === undefined || entry.kind === 'temporal') return 'running';
-  return (await answersOk(entry.metrics_url.replace(/\/metrics$/, '/readyz'))) ? 'ready' : 'not ready';
+  return (await answersOk(entry.metrics_url.replace(/\/metrics$/, '/readyz')))
+    ? 'ready'
+    : 'not ready';
 }

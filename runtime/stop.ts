@@ -23,7 +23,8 @@ export async function stopSystem(home: string): Promise<StopReport> {
     signalProcess(owner, 'SIGTERM');
     signalProcess(owner, 'SIGCONT');
     const deadline = Date.now() + ORDERLY_MS;
-    while (isRunning(owner) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    while (isRunning(owner) && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     signalProcess(owner, 'SIGKILL');
   }
   const entries = readProcesses(files.processes);

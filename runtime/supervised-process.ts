@@ -75,9 +75,11 @@ export class SupervisedProcess {
   async whenReady(timeoutMs: number): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (this.currentState !== 'ready') {
-      if (this.currentState === 'stopping' || this.currentState === 'stopped') throw new Error(`${this.spec.name} was stopped before it was ready.`);
+      if (this.currentState === 'stopping' || this.currentState === 'stopped')
+        throw new Error(`${this.spec.name} was stopped before it was ready.`);
       if (this.deathsInAll >= MAX_START_DEATHS) throw this.startError('ends as soon as it starts');
-      if (Date.now() > deadline) throw this.startError(`was not ready within ${Math.round(timeoutMs / 1000)} s`);
+      if (Date.now() > deadline)
+        throw this.startError(`was not ready within ${Math.round(timeoutMs / 1000)} s`);
       await new Promise((resolve) => setTimeout(resolve, PROBE_MS / 2));
     }
   }
@@ -126,7 +128,9 @@ export class SupervisedProcess {
       });
       this.exited = new Promise((resolve) => {
         child.once('exit', () => resolve(this.onExit(child)));
-        child.once('error', () => resolve(child.pid === undefined ? this.onExit(child) : undefined));
+        child.once('error', () =>
+          resolve(child.pid === undefined ? this.onExit(child) : undefined),
+        );
       });
       return child;
     } finally {
@@ -163,6 +167,8 @@ export class SupervisedProcess {
 
   private startError(what: string): Error {
     const tail = lastLines(this.spec.log, 5);
-    return new Error(`${this.spec.name} ${what}; its log is ${this.spec.log}${tail === '' ? '' : `\n${tail}`}`);
+    return new Error(
+      `${this.spec.name} ${what}; its log is ${this.spec.log}${tail === '' ? '' : `\n${tail}`}`,
+    );
   }
 }

@@ -12,7 +12,11 @@ import type { SupervisedProcess } from './supervised-process.ts';
 
 export type SupervisorMessage =
   | { readonly type: 'begin' | 'done'; readonly task: string; readonly note?: string | undefined }
-  | { readonly type: 'update'; readonly task: string; readonly note: string | { readonly bytes: number; readonly totalBytes: number } }
+  | {
+      readonly type: 'update';
+      readonly task: string;
+      readonly note: string | { readonly bytes: number; readonly totalBytes: number };
+    }
   | { readonly type: 'line'; readonly text: string }
   | { readonly type: 'ready'; readonly endpoints: Endpoints }
   | { readonly type: 'failed'; readonly message: string };
@@ -35,16 +39,38 @@ const progress: Progress = {
 
 async function main(): Promise<void> {
   const isDetached = process.argv.includes('--detach');
-  const settings = readSettings(process.argv.slice(2).filter((flag) => flag !== '--detach'), process.env);
-  const logger = createLogger('supervisor', { logLevel: settings.logLevel, processName: 'supervisor' });
+  const settings = readSettings(
+    process.argv.slice(2).filter((flag) => flag !== '--detach'),
+    process.env,
+  );
+  const logger = createLogger('supervisor', {
+    logLevel: settings.logLevel,
+    processName: 'supervisor',
+  });
   let isReady = false;
   const onChange = (changed: SupervisedProcess): void => {
     metrics.observe(changed);
     const { name } = changed.spec;
-    logger.info({ process: name, state: changed.state, childPid: changed.identity?.pid, deaths: changed.numDeaths }, 'process changed');
-    if (isReady && changed.state === 'backing-off') progress.line(`${name} died and is started again.`);
+    logger.info(
+      {
+        process: name,
+        state: changed.state,
+        childPid: changed.identity?.pid,
+        deaths: changed.numDeaths,
+      },
+      'process changed',
+    );
+    if (isReady && changed.state === 'backing-off')
+      progress.line(`${name} died and is started again.`);
   };
-  const supervisor = new Supervisor({ settings, env: process.env, workingFolder: process.cwd(), progress, prepareDatabase, onChange });
+  const supervisor = new Supervisor({
+    settings,
+    env: process.env,
+    workingFolder: process.cwd(),
+    progress,
+    prepareDatabase,
+    onChange,
+  });
   const metrics = await serveSupervisorMetrics(() => supervisor.all);
   let isStopping = false;
   const stop = async (exitCode: number): Promise<void> => {
@@ -54,7 +80,12 @@ async function main(): Promise<void> {
     logger.info('stopped');
     process.exit(exitCode);
   };
-  installSignals(logger, supervisor, () => isStopping, () => stop(EXIT_STOPPED));
+  installSignals(
+    logger,
+    supervisor,
+    () => isStopping,
+    () => stop(EXIT_STOPPED),
+  );
   if (!isDetached) process.once('disconnect', () => void stop(EXIT_STOPPED));
   try {
     const endpoints = await supervisor.start(metrics.url);
@@ -70,7 +101,12 @@ async function main(): Promise<void> {
 }
 
 /** The first signal stops in order, the second at once. */
-function installSignals(logger: Logger, supervisor: Supervisor, isStopping: () => boolean, stop: () => Promise<void>): void {
+function installSignals(
+  logger: Logger,
+  supervisor: Supervisor,
+  isStopping: () => boolean,
+  stop: () => Promise<void>,
+): void {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       logger.info({ signal }, 'stopping');
@@ -81,7 +117,10 @@ function installSignals(logger: Logger, supervisor: Supervisor, isStopping: () =
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
       // A supervisor that ends here would leave everything running without one.
-      logger.error({ reason: error instanceof Error ? error.stack : String(error) }, event === 'uncaughtException' ? 'uncaught exception' : 'unhandled rejection');
+      logger.error(
+        { reason: error instanceof Error ? error.stack : String(error) },
+        event === 'uncaughtException' ? 'uncaught exception' : 'unhandled rejection',
+      );
     });
   }
 }

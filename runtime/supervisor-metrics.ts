@@ -12,14 +12,28 @@ export interface SupervisorMetrics {
 }
 
 /** @param all the processes at the time of the question */
-export async function serveSupervisorMetrics(all: () => readonly SupervisedProcess[]): Promise<SupervisorMetrics> {
+export async function serveSupervisorMetrics(
+  all: () => readonly SupervisedProcess[],
+): Promise<SupervisorMetrics> {
   const registry = new Registry();
   const registers = [registry];
-  const up = new Gauge({ name: 'colloquy_process_up', help: '1 while a process is ready', labelNames: ['name', 'kind'], registers });
-  const deaths = new Counter({ name: 'colloquy_process_deaths_total', help: 'Times a process died without being asked to', labelNames: ['name', 'kind'], registers });
+  const up = new Gauge({
+    name: 'colloquy_process_up',
+    help: '1 while a process is ready',
+    labelNames: ['name', 'kind'],
+    registers,
+  });
+  const deaths = new Counter({
+    name: 'colloquy_process_deaths_total',
+    help: 'Times a process died without being asked to',
+    labelNames: ['name', 'kind'],
+    registers,
+  });
   const endpoints: OperatorEndpoints = await serveOperatorEndpoints(0, {
     registry,
-    ready: { processes: () => all().length > 0 && all().every((process) => process.state === 'ready') },
+    ready: {
+      processes: () => all().length > 0 && all().every((process) => process.state === 'ready'),
+    },
     isAlive: () => true,
   });
   return {

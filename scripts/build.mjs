@@ -27,11 +27,18 @@ export function homeFolder() {
 export async function build(progress) {
   const missing = await missingTools();
   if (missing.length > 0) throw new StepError(missing.join('\n'));
-  const release = await acquireBuildLock(ROOT, () => progress.line('Another build of this checkout runs; waiting for it.'));
+  const release = await acquireBuildLock(ROOT, () =>
+    progress.line('Another build of this checkout runs; waiting for it.'),
+  );
   try {
-    const step = (task, command) => runStep({ progress, task, command, cwd: ROOT, log: join(homeFolder(), 'logs', 'build.log') });
-    if (!packagesAreInstalled(ROOT)) await step('npm packages', ['npm', 'ci', '--no-audit', '--no-fund']);
-    await Promise.all([step('native engine', [process.execPath, 'scripts/build-native.mjs']), compile(step)]);
+    const step = (task, command) =>
+      runStep({ progress, task, command, cwd: ROOT, log: join(homeFolder(), 'logs', 'build.log') });
+    if (!packagesAreInstalled(ROOT))
+      await step('npm packages', ['npm', 'ci', '--no-audit', '--no-fund']);
+    await Promise.all([
+      step('native engine', [process.execPath, 'scripts/build-native.mjs']),
+      compile(step),
+    ]);
   } finally {
     release();
   }
@@ -39,14 +46,25 @@ export async function build(progress) {
 
 async function compile(step) {
   const sources = sourceFolders();
-  await unlessUnchanged('compile', sourceHash(ROOT, [...COMPILER_INPUTS, ...sources], isSource), async () => {
-    await step('TypeScript', [process.execPath, 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']);
-    removeStaleOutput(sources);
-  });
+  await unlessUnchanged(
+    'compile',
+    sourceHash(ROOT, [...COMPILER_INPUTS, ...sources], isSource),
+    async () => {
+      await step('TypeScript', [
+        process.execPath,
+        'node_modules/typescript/bin/tsc',
+        '-p',
+        'tsconfig.build.json',
+      ]);
+      removeStaleOutput(sources);
+    },
+  );
   // The compiled workflows hold all they import from other folders of ours by way of these two.
   const compiled = ['dist/workflows', 'dist/contracts', 'dist/policy', ...BUNDLE_INPUTS];
-  await unlessUnchanged('bundle', sourceHash(ROOT, compiled, (path) => !path.endsWith('.map')), () =>
-    step('workflow bundle', [process.execPath, 'scripts/bundle-workflows.mjs']),
+  await unlessUnchanged(
+    'bundle',
+    sourceHash(ROOT, compiled, (path) => !path.endsWith('.map')),
+    () => step('workflow bundle', [process.execPath, 'scripts/bundle-workflows.mjs']),
   );
 }
 
@@ -76,7 +94,8 @@ function removeStaleOutput(sources) {
     if (!folder.isDirectory()) continue;
     for (const path of filesBelow(join(ROOT, 'dist'), folder.name, isOutput)) {
       const source = path.replace(/\.js(\.map)?$/, '.ts');
-      if (!sources.includes(folder.name) || !existsSync(join(ROOT, source))) rmSync(join(ROOT, 'dist', path));
+      if (!sources.includes(folder.name) || !existsSync(join(ROOT, source)))
+        rmSync(join(ROOT, 'dist', path));
     }
   }
 }

@@ -8,7 +8,10 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 export async function bundleWorkflows(root) {
   const require = createRequire(join(root, 'package.json'));
   const { bundleWorkflowCode } = require('@temporalio/worker');
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'dist', 'workflows', 'index.js'), logger: quiet });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(root, 'dist', 'workflows', 'index.js'),
+    logger: quiet,
+  });
   const target = join(root, 'dist', 'workflow-bundle.js');
   // Replaced in one step: a process that starts meanwhile must not load half of it.
   writeFileSync(`${target}.tmp`, code);

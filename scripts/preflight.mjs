@@ -30,7 +30,9 @@ const TOOLS = [
 /** One line for each missing tool; empty when all are there. */
 export async function missingTools(tools = TOOLS, nodeVersion = process.versions.node) {
   const found = await Promise.all(tools.map((tool) => runs(tool.command)));
-  const missing = tools.filter((_, index) => !found[index]).map((tool) => `${tool.name} is missing: ${tool.hint}.`);
+  const missing = tools
+    .filter((_, index) => !found[index])
+    .map((tool) => `${tool.name} is missing: ${tool.hint}.`);
   return isRecentNode(nodeVersion) ? missing : [nodeLine(nodeVersion), ...missing];
 }
 

@@ -33,7 +33,10 @@ export function createProgress(stream) {
   const stillRunning = () => {
     for (const [name, task] of tasks) print(`  … ${describe(name, task)}`);
   };
-  const timer = setInterval(isTerminal ? redraw : stillRunning, isTerminal ? REDRAW_MS : STILL_RUNNING_MS);
+  const timer = setInterval(
+    isTerminal ? redraw : stillRunning,
+    isTerminal ? REDRAW_MS : STILL_RUNNING_MS,
+  );
   timer.unref();
 
   return {
@@ -63,6 +66,8 @@ export function createProgress(stream) {
   };
 }
 
-const describe = (name, task) => [name, task.note, seconds(task)].filter((part) => part !== '').join(' ');
+const describe = (name, task) =>
+  [name, task.note, seconds(task)].filter((part) => part !== '').join(' ');
 const seconds = (task) => `${((Date.now() - task.since) / 1000).toFixed(1)} s`;
-const megabytes = ({ bytes, totalBytes }) => `${(bytes / 1e6).toFixed(1)} of ${(totalBytes / 1e6).toFixed(1)} MB`;
+const megabytes = ({ bytes, totalBytes }) =>
+  `${(bytes / 1e6).toFixed(1)} of ${(totalBytes / 1e6).toFixed(1)} MB`;

@@ -20,7 +20,11 @@ export async function runStep({ progress, task, command, cwd, log, env = process
   file.write(`\n$ ${command.join(' ')}\n`);
   progress.begin(task);
   const output = [];
-  const child = spawn(command[0], command.slice(1), { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command[0], command.slice(1), {
+    cwd,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8');
     stream.on('data', (text) => {

@@ -12,7 +12,10 @@ import { join } from 'node:path';
 export function sourceHash(root, paths, matches = () => true) {
   const hash = createHash('sha256');
   for (const path of paths.flatMap((each) => filesBelow(root, each, matches)).sort()) {
-    hash.update(`${path}\0`).update(readFileSync(join(root, path))).update('\0');
+    hash
+      .update(`${path}\0`)
+      .update(readFileSync(join(root, path)))
+      .update('\0');
   }
   return hash.digest('hex');
 }
@@ -24,7 +27,10 @@ export function filesBelow(root, path, matches) {
   if (!statSync(full).isDirectory()) return [path];
   return readdirSync(full, { withFileTypes: true }).flatMap((entry) => {
     const below = join(path, entry.name);
-    if (entry.isDirectory()) return entry.name === 'node_modules' || entry.name === 'target' ? [] : filesBelow(root, below, matches);
+    if (entry.isDirectory())
+      return entry.name === 'node_modules' || entry.name === 'target'
+        ? []
+        : filesBelow(root, below, matches);
     return matches(below) ? [below] : [];
   });
 }

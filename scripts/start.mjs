@@ -58,10 +58,14 @@ function fail(message) {
 
 /** Said before the supervisor's log is rotated under a running one. */
 function refuseSecondStart() {
-  const { lockOwner } = createRequire(import.meta.url)(join(ROOT, 'dist', 'runtime', 'home-lock.js'));
+  const { lockOwner } = createRequire(import.meta.url)(
+    join(ROOT, 'dist', 'runtime', 'home-lock.js'),
+  );
   const owner = lockOwner(join(home, 'run', 'supervisor.lock'));
   if (owner !== null) {
-    fail(`Colloquy already runs in ${home} (process ${owner.pid}). "npm run status" shows it, "npm stop" stops it.`);
+    fail(
+      `Colloquy already runs in ${home} (process ${owner.pid}). "npm run status" shows it, "npm stop" stops it.`,
+    );
   }
 }
 
@@ -72,13 +76,17 @@ function run() {
     ...options.workers.flatMap((each) => ['--workers', each]),
   ];
   const log = supervisorLog();
-  const supervisor = spawn(process.execPath, ['--enable-source-maps', join(ROOT, 'dist', 'runtime', 'supervisor-main.js'), ...flags], {
-    cwd: ROOT,
-    env: { ...process.env, COLLOQUY_HOME: home },
-    stdio: ['ignore', log, log, 'ipc'],
-    // Its own session: a closing terminal does not take it along, and Ctrl-C comes to it through us, once.
-    detached: true,
-  });
+  const supervisor = spawn(
+    process.execPath,
+    ['--enable-source-maps', join(ROOT, 'dist', 'runtime', 'supervisor-main.js'), ...flags],
+    {
+      cwd: ROOT,
+      env: { ...process.env, COLLOQUY_HOME: home },
+      stdio: ['ignore', log, log, 'ipc'],
+      // Its own session: a closing terminal does not take it along, and Ctrl-C comes to it through us, once.
+      detached: true,
+    },
+  );
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stopper(supervisor));
   let failure = null;
   supervisor.on('message', (message) => {
@@ -91,7 +99,10 @@ function run() {
   });
   supervisor.once('exit', (code, signal) => {
     if (failure !== null) fail(failure);
-    if (code !== 0) fail(`The supervisor ended (${signal ?? `exit ${code}`}); its log is ${join(home, 'logs', 'supervisor.log')}`);
+    if (code !== 0)
+      fail(
+        `The supervisor ended (${signal ?? `exit ${code}`}); its log is ${join(home, 'logs', 'supervisor.log')}`,
+      );
     progress.line('Stopped.');
     progress.close();
     process.exit(0);
@@ -128,7 +139,9 @@ function showReady(endpoints, supervisor) {
   ];
   process.stdout.write(`\nColloquy is ready (${process.uptime().toFixed(1)} s).\n\n`);
   for (const [name, value] of rows) process.stdout.write(`  ${name.padEnd(18)} ${value}\n`);
-  process.stdout.write(options.detach ? '\n"npm run status" shows it, "npm stop" stops it.\n' : '\nCtrl-C stops it.\n');
+  process.stdout.write(
+    options.detach ? '\n"npm run status" shows it, "npm stop" stops it.\n' : '\nCtrl-C stops it.\n',
+  );
   if (!options.detach) return;
   supervisor.disconnect();
   supervisor.unref();

@@ -18,7 +18,8 @@ const VARIABLE = 'COLLOQUY_TEST_SERVICES';
 /** @throws Error when the project has no global set-up (unit tests must not need services) */
 export function services(): TestServices {
   const text = process.env[VARIABLE];
-  if (text === undefined) throw new Error('Only the contract, integration and e2e projects have services.');
+  if (text === undefined)
+    throw new Error('Only the contract, integration and e2e projects have services.');
   return JSON.parse(text) as TestServices;
 }
 

@@ -22,7 +22,10 @@ export function sharedHome(): HomeFolder {
 export function createTestHome(): HomeFolder {
   const shared = sharedHome();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
-  for (const [name, target] of [['runtime', shared.runtime], ['models', shared.models]] as const) {
+  for (const [name, target] of [
+    ['runtime', shared.runtime],
+    ['models', shared.models],
+  ] as const) {
     mkdirSync(target, { recursive: true, mode: 0o700 });
     symlinkSync(target, join(root, name));
   }

@@ -36,8 +36,18 @@ export async function startTestServices(): Promise<RunningTestServices> {
   };
   try {
     const fetch = { progress: SILENT, signal: new AbortController().signal };
-    const settings = { databaseUrl: null, redisUrl: null, temporalAddress: null, temporalNamespace: 'default' };
-    const context = { home, ports: new PortBook(files.ports), env: { PATH: process.env['PATH'] ?? '', COLLOQUY_HOME: home.root }, ...fetch };
+    const settings = {
+      databaseUrl: null,
+      redisUrl: null,
+      temporalAddress: null,
+      temporalNamespace: 'default',
+    };
+    const context = {
+      home,
+      ports: new PortBook(files.ports),
+      env: { PATH: process.env['PATH'] ?? '', COLLOQUY_HOME: home.root },
+      ...fetch,
+    };
     const workflowBundlePath = join(home.root, 'workflow-bundle.js');
     const [started, testServer] = await Promise.all([
       whenServicesReady(startServices(settings, context, processes)),
@@ -60,15 +70,27 @@ export async function startTestServices(): Promise<RunningTestServices> {
 }
 
 async function bundleWorkflows(path: string): Promise<void> {
-  const silent = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(ROOT, 'workflows', 'index.ts'), logger: silent });
+  const silent = {
+    log: ignore,
+    trace: ignore,
+    debug: ignore,
+    info: ignore,
+    warn: ignore,
+    error: ignore,
+  };
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(ROOT, 'workflows', 'index.ts'),
+    logger: silent,
+  });
   writeFileSync(path, code);
 }
 
 function ignore(): void {}
 
 function binaryIn(folder: string, name: string): string {
-  const found = readdirSync(folder, { recursive: true, encoding: 'utf8' }).find((path) => basename(path) === name);
+  const found = readdirSync(folder, { recursive: true, encoding: 'utf8' }).find(
+    (path) => basename(path) === name,
+  );
   if (found === undefined) throw new Error(`${folder} holds no ${name}.`);
   return found;
 }

@@ -9,7 +9,9 @@ describe('embedded services', () => {
     const client = new Client({ connectionString: database.url });
     await client.connect();
     try {
-      const { rows } = await client.query(`select version(), current_setting('fsync') as fsync, current_setting('synchronous_commit') as sc, to_regclass('turns') as turns`);
+      const { rows } = await client.query(
+        `select version(), current_setting('fsync') as fsync, current_setting('synchronous_commit') as sc, to_regclass('turns') as turns`,
+      );
       expect(rows[0]).toMatchObject({ fsync: 'on', sc: 'on', turns: 'turns' });
     } finally {
       await client.end();
@@ -20,7 +22,10 @@ describe('embedded services', () => {
   it('keep Valkey in memory and let it refuse instead of forgetting', async () => {
     const redis = new Redis(services().redisUrl);
     try {
-      expect(await redis.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', 'noeviction']);
+      expect(await redis.config('GET', 'maxmemory-policy')).toEqual([
+        'maxmemory-policy',
+        'noeviction',
+      ]);
       expect(await redis.config('GET', 'save')).toEqual(['save', '']);
     } finally {
       redis.disconnect();
