@@ -14,6 +14,8 @@ export const TEMPORAL_DYNAMIC_CONFIG: Readonly<Record<string, string>> = Object.
   'history.timerProcessorMaxPollRPS': '2000',
   'history.transferProcessorMaxPollHostRPS': '4000',
   'history.timerProcessorMaxPollHostRPS': '4000',
+  // Timers (an activity's next attempt) are stamped at least this far ahead; the default of 1 s was most of a failover's pause.
+  'history.timerProcessorMaxTimeShift': '"20ms"',
   'matching.numTaskqueueReadPartitions': '1',
   'matching.numTaskqueueWritePartitions': '1',
   'system.enableCancelActivityWorkerCommand': 'true',
