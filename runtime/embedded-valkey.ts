@@ -53,6 +53,8 @@ function valkeyConfiguration(port: number, password: string, folder: string): st
     'appendonly no',
     // A full store must refuse, never forget: an evicted turn log would lose a running turn's tokens.
     'maxmemory-policy noeviction',
+    // Keeps the environment readable from outside: the title would be written over it.
+    'set-proc-title no',
     '',
   ].join('\n');
 }
