@@ -1,0 +1,66 @@
+// A whole system for e2e tests: `npm start --detach` in a home of its own, as a user would start it.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { readEndpoints, readProcesses, runFiles } from '../../runtime/run-files.ts';
+import { createTestHome, removeTestHome, ROOT } from './test-home.ts';
+import type { Endpoints, ProcessEntry } from '../../runtime/run-files.ts';
+import type { HomeFolder } from '../../runtime/home-folder.ts';
+
+const run = promisify(execFile);
+
+export interface SystemOptions {
+  /** Default 1. */
+  readonly gateways?: number;
+  /** Pool → number of inference workers; default 1 each. */
+  readonly workers?: Readonly<Record<string, number>>;
+  /** Variables on top of the test's own; PORT is 0 unless given. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface TestSystem {
+  readonly home: HomeFolder;
+  /** run/endpoints.json as it is now. */
+  endpoints(): Endpoints;
+  /** run/processes.json as it is now. */
+  processes(): ProcessEntry[];
+  /** Stops everything and removes the home. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when every process is ready. @throws Error with what the start said */
+export async function startSystem(options: SystemOptions = {}): Promise<TestSystem> {
+  const home = createTestHome();
+  const files = runFiles(home.run);
+  const env = { ...process.env, PORT: '0', ...options.env, COLLOQUY_HOME: home.root };
+  const script = (name: string, ...args: string[]): Promise<unknown> =>
+    run(process.execPath, [join('scripts', name), ...args], { cwd: ROOT, env });
+  const stop = async (): Promise<void> => {
+    await script('stop.mjs');
+    removeTestHome(home);
+  };
+  const flags = [
+    ...(options.gateways === undefined ? [] : ['--gateways', String(options.gateways)]),
+    ...Object.entries(options.workers ?? {}).flatMap(([pool, count]) => [
+      '--workers',
+      `${pool}=${count}`,
+    ]),
+  ];
+  try {
+    await script('start.mjs', '--detach', ...flags);
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+    await stop();
+    throw new Error(`The system did not start:\n${stdout ?? ''}${stderr ?? ''}`, { cause: error });
+  }
+  return {
+    home,
+    endpoints: () => {
+      const endpoints = readEndpoints(files.endpoints);
+      if (endpoints === null) throw new Error('The system has no endpoints: it is not running.');
+      return endpoints;
+    },
+    processes: () => readProcesses(files.processes),
+    stop,
+  };
+}
