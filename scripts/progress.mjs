@@ -25,7 +25,7 @@ export function createProgress(stream) {
     frame = (frame + 1) % FRAMES.length;
     const running = [...tasks].map(([name, task]) => describe(name, task)).join(' · ');
     const text = `${FRAMES[frame]} ${running}`;
-    const width = Math.max((stream.columns ?? 80) - 1, 20);
+    const width = Math.max((stream.columns || 80) - 1, 20);
     erase();
     stream.write(text.length > width ? `${text.slice(0, width - 1)}…` : text);
     drawn = true;
