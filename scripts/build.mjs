@@ -1,24 +1,18 @@
 // Everything between a fresh clone and something that can run: packages, native addon, compiler, workflow bundle.
 // Each step is skipped while its inputs are unchanged.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { acquireBuildLock } from './build-lock.mjs';
+import { homeFolder, ROOT } from './environment.mjs';
 import { packagesAreInstalled } from './packages.mjs';
 import { missingTools } from './preflight.mjs';
 import { createProgress } from './progress.mjs';
 import { runStep, StepError } from './run-step.mjs';
 import { filesBelow, sourceHash } from './source-hash.mjs';
 
-/** The checkout. */
-export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const COMPILER_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'];
 const BUNDLE_INPUTS = ['package-lock.json', 'scripts/bundle-workflows.mjs'];
-
-/** COLLOQUY_HOME, as every script reads it. */
-export function homeFolder() {
-  return resolve(process.env.COLLOQUY_HOME || join(ROOT, '.colloquy'));
-}
 
 /**
  * Builds what changed.

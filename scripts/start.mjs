@@ -5,7 +5,8 @@ import { createRequire } from 'node:module';
 import { existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { build, homeFolder, ROOT } from './build.mjs';
+import { build } from './build.mjs';
+import { homeFolder, loadDotEnv, onNpmGone, ROOT } from './environment.mjs';
 import { createProgress } from './progress.mjs';
 import { StepError } from './run-step.mjs';
 
@@ -18,6 +19,7 @@ const USAGE = `npm start -- [--detach] [--gateways N] [--workers POOL=N]...
 Data lives in COLLOQUY_HOME (default .colloquy). DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded
 services; PORT is the gateway's port (default 8080, 0 = any). All other settings are in .env.example.`;
 
+loadDotEnv();
 const options = readOptions();
 const progress = createProgress(process.stdout);
 const home = homeFolder();
@@ -87,7 +89,9 @@ function run() {
       detached: true,
     },
   );
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stopper(supervisor));
+  const stop = stopper(supervisor);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop);
+  if (!options.detach) onNpmGone(stop);
   let failure = null;
   supervisor.on('message', (message) => {
     if (message.type === 'begin') progress.begin(message.task);

@@ -2,8 +2,9 @@
 import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { homeFolder, ROOT } from './build.mjs';
+import { homeFolder, loadDotEnv, ROOT } from './environment.mjs';
 
+loadDotEnv();
 const compiled = join(ROOT, 'dist', 'runtime', 'status.js');
 const status = existsSync(compiled)
   ? await createRequire(import.meta.url)(compiled).systemStatus(homeFolder())

@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build, ROOT } from './build.mjs';
+import { build } from './build.mjs';
+import { onNpmGone, ROOT } from './environment.mjs';
 import { createProgress } from './progress.mjs';
 import { StepError } from './run-step.mjs';
 
@@ -32,6 +33,9 @@ const STEPS = [
 const chosen = choose(process.argv.slice(2));
 const scratch = mkdtempSync(join(tmpdir(), 'colloquy-results-'));
 process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+let running = null;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, abort);
+onNpmGone(abort);
 await setUp();
 const results = [];
 for (const step of chosen) results.push(await runStep(step));
@@ -46,6 +50,13 @@ function choose(names) {
     process.exit(2);
   }
   return names.length === 0 ? STEPS : STEPS.filter(({ name }) => names.includes(name));
+}
+
+/** Ends the running step, which cleans up after itself, and then this process. */
+function abort() {
+  if (running === null) process.exit(130);
+  running.once('close', () => process.exit(130));
+  running.kill('SIGTERM');
 }
 
 async function setUp() {
@@ -114,6 +125,7 @@ function run(command, cwd, show) {
         show === 'errors' ? 'inherit' : 'pipe',
       ],
     });
+    running = child;
     const timer = setTimeout(() => {
       process.stdout.write(`It took longer than ${STEP_LIMIT_MS / 60_000} minutes and is ended.\n`);
       child.kill('SIGTERM');
@@ -123,6 +135,7 @@ function run(command, cwd, show) {
       stream?.setEncoding('utf8').on('data', (text) => output.push(text));
     const end = (isGood, note = '') => {
       clearTimeout(timer);
+      running = null;
       resolve({ isGood, output: output.join('') + note });
     };
     child.once('error', (error) => end(false, `${error.message}\n`));

@@ -32,7 +32,9 @@ export interface TestSystem {
 export async function startSystem(options: SystemOptions = {}): Promise<TestSystem> {
   const home = createTestHome();
   const files = runFiles(home.run);
-  const env = { ...process.env, PORT: '0', ...options.env, COLLOQUY_HOME: home.root };
+  // Services of the machine must not be taken for the test's own.
+  const own = { DATABASE_URL: '', REDIS_URL: '', TEMPORAL_ADDRESS: '', PORT: '0', ...options.env };
+  const env = { ...process.env, ...own, COLLOQUY_HOME: home.root };
   const script = (name: string, ...args: string[]): Promise<unknown> =>
     run(process.execPath, [join('scripts', name), ...args], { cwd: ROOT, env });
   const stop = async (): Promise<void> => {

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createHomeFolder, homeFolder } from '../../runtime/home-folder.ts';
-import { identityOf } from '../../runtime/process-identity.ts';
+import { identityOf, signalProcess } from '../../runtime/process-identity.ts';
 import { endOrphans } from '../../runtime/orphans.ts';
 import { readProcesses, runFiles } from '../../runtime/run-files.ts';
 import type { HomeFolder } from '../../runtime/home-folder.ts';
@@ -34,9 +34,21 @@ export function createTestHome(): HomeFolder {
   return home;
 }
 
-/** Removes a home of which nothing runs any more. */
+/** Removes a home of which nothing runs any more; a process that was just killed may still close its files. */
 export function removeTestHome(home: HomeFolder): void {
-  rmSync(home.root, { recursive: true, force: true });
+  rmSync(home.root, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+}
+
+/** At once: kills everything in the homes of this jest run and removes them. For a run that is being ended. */
+export function killOwnTestHomes(): void {
+  for (const name of readdirSync(tmpdir())) {
+    if (!name.startsWith(`${PREFIX}${process.pid}-`)) continue;
+    const home = homeFolder(join(tmpdir(), name));
+    for (const entry of readProcesses(runFiles(home.run).processes)) {
+      if (entry.pid !== process.pid) signalProcess(entry, 'SIGKILL');
+    }
+    removeTestHome(home);
+  }
 }
 
 /** Ends and removes what killed test runs left behind; homes of live runs stay. */

@@ -1,0 +1,35 @@
+// What every script needs to know of where it runs: the checkout, the home folder, and who started it.
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The checkout. */
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Takes settings from the checkout's .env file, if there is one. What the environment says already wins. */
+export function loadDotEnv() {
+  const path = join(ROOT, '.env');
+  if (existsSync(path)) process.loadEnvFile(path);
+}
+
+/** COLLOQUY_HOME, relative to the checkout. */
+export function homeFolder() {
+  return resolve(ROOT, process.env.COLLOQUY_HOME || '.colloquy');
+}
+
+const PARENT_POLL_MS = 500;
+
+/**
+ * Calls back once when npm is gone. npm hands SIGTERM to the shell between it and us, which ends without telling us.
+ * Started by hand there is nothing to watch: a script may well outlive the shell that started it.
+ */
+export function onNpmGone(callback) {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    callback();
+  }, PARENT_POLL_MS);
+  timer.unref();
+}
