@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { Connection } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { createTestDatabase } from '../../helpers/database.ts';
 import { services } from '../../helpers/services.ts';
@@ -29,6 +30,22 @@ describe('embedded services', () => {
       expect(await redis.config('GET', 'save')).toEqual(['save', '']);
     } finally {
       redis.disconnect();
+    }
+  });
+
+  it('run Temporal with pushed cancels and our search attributes', async () => {
+    const connection = await Connection.connect({ address: services().temporalAddress });
+    try {
+      const { namespaceInfo } = await connection.workflowService.describeNamespace({
+        namespace: 'default',
+      });
+      expect(namespaceInfo?.capabilities?.workerCommands).toBe(true);
+      const { customAttributes } = await connection.operatorService.listSearchAttributes({
+        namespace: 'default',
+      });
+      expect(customAttributes).toMatchObject({ Tier: 2, Pool: 2, Model: 2, ConversationId: 2 });
+    } finally {
+      await connection.close();
     }
   });
 });
