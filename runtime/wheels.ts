@@ -149,14 +149,18 @@ async function removeAbandoned(runtimeFolder: string): Promise<void> {
   }
 }
 
-/** The last error line of pip, without its prefix. */
+/** What pip's output means, in a few words. */
 function pipReason(error: unknown): string {
   const { stderr, message } = error as Error & { stderr?: string };
   const output = stderr ?? message;
-  const lines = output.split('\n').filter((line) => line.startsWith('ERROR:'));
-  return (lines.at(-1) ?? output.trim().split('\n').at(-1) ?? 'unknown reason')
-    .replace(/^ERROR:\s*/, '')
-    .replace(/\.$/, '');
+  if (/DO NOT MATCH THE HASHES/.test(output))
+    return 'the file is not the pinned one (its hash differs)';
+  if (/Retrying|NewConnectionError|Could not fetch URL|timed out/i.test(output))
+    return 'the package index does not answer';
+  const lines = output.trim().split('\n');
+  const line =
+    lines.findLast((each) => each.startsWith('ERROR:')) ?? lines.at(-1) ?? 'unknown reason';
+  return line.replace(/^ERROR:\s*/, '').replace(/\.$/, '');
 }
 
 /** Bytes of all files below a folder; files may vanish while it looks. */
