@@ -22,13 +22,13 @@ const USER = 'colloquy';
 const DATABASE = 'colloquy';
 
 /*
- * Connections: ten a process, some ten processes. Errors are logged without statements, values and details, because
+ * Connections: ten a process, up to some forty processes. Errors are logged without statements, values and details, because
  * those are users' text, which belongs in tables only.
  */
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
-  max_connections: '200',
+  max_connections: '400',
   shared_buffers: '128MB',
   fsync: 'on',
   synchronous_commit: 'on',

@@ -20,10 +20,12 @@ export async function runStep({ progress, task, command, cwd, log, env = process
   file.write(`\n$ ${command.join(' ')}\n`);
   progress.begin(task);
   const output = [];
+  // A process group of its own, so that a compiler's compilers end with it.
   const child = spawn(command[0], command.slice(1), {
     cwd,
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
   });
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8');
@@ -34,7 +36,7 @@ export async function runStep({ progress, task, command, cwd, log, env = process
       if (line !== '') progress.update(task, line.slice(0, 60));
     });
   }
-  const stopChild = () => child.kill('SIGTERM');
+  const stopChild = () => process.kill(-child.pid, 'SIGTERM');
   process.once('exit', stopChild);
   const fault = await new Promise((resolve) => {
     child.once('error', (error) => resolve(error.message));

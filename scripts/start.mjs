@@ -19,10 +19,15 @@ const USAGE = `npm start -- [--detach] [--gateways N] [--workers POOL=N]...
 Data lives in COLLOQUY_HOME (default .colloquy). DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded
 services; PORT is the gateway's port (default 8080, 0 = any). All other settings are in .env.example.`;
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
 loadDotEnv();
 const options = readOptions();
 const progress = createProgress(process.stdout);
 const home = homeFolder();
+const abort = () => fail('Ended before anything was started.');
+for (const signal of SIGNALS) process.on(signal, abort);
+onNpmGone(() => process.kill(process.pid, 'SIGTERM'));
 try {
   await build(progress);
   refuseSecondStart();
@@ -90,8 +95,7 @@ function run() {
     },
   );
   const stop = stopper(supervisor);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop);
-  if (!options.detach) onNpmGone(stop);
+  for (const signal of SIGNALS) process.off(signal, abort).on(signal, stop);
   let failure = null;
   supervisor.on('message', (message) => {
     if (message.type === 'begin') progress.begin(message.task);
