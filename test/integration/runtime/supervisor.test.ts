@@ -24,6 +24,9 @@ const PLAN: readonly PlannedProcess[] = [
   { name: 'gateway-2', kind: 'gateway', entry, args: [] },
 ];
 
+/** Names of processes in the order in which they stopped. */
+const stopped: string[] = [];
+
 function supervisorOf(home: HomeFolder, env: Record<string, string> = {}, plan = PLAN): Supervisor {
   return new Supervisor({
     settings: readSettings([], { COLLOQUY_HOME: home.root, PORT: '0', ...env }),
@@ -32,6 +35,9 @@ function supervisorOf(home: HomeFolder, env: Record<string, string> = {}, plan =
     progress: SILENT,
     prepareDatabase: () => Promise.resolve({ free: 'f', paid: 'p', enterprise: 'e', admin: 'a' }),
     plan,
+    onChange: ({ state, spec }) => {
+      if (state === 'stopped') stopped.push(spec.name);
+    },
   });
 }
 
@@ -195,12 +201,16 @@ describe('Supervisor', () => {
     expect(status.endpoints).toEqual(endpoints);
   });
 
-  it('leaves nothing running after a stop, not even a suspended process', async () => {
+  it('stops gateways, then workers, then services, and leaves not even a suspended process', async () => {
+    stopped.length = 0;
     const pids = processesOf(home)
       .filter(({ kind }) => kind !== 'supervisor')
       .map(({ pid }) => pid);
     process.kill(processNamed(home, 'gateway-1')?.pid ?? 0, 'SIGSTOP');
     await supervisor.stop();
+    expect(stopped.slice(0, 2).sort()).toEqual(['gateway-1', 'gateway-2']);
+    expect(stopped.slice(2, 4)).toEqual(['inference-mini-1', 'temporal']);
+    expect(stopped.slice(4).sort()).toEqual(['postgres', 'redis']);
     for (const pid of pids) expect(identityOf(pid)).toBeNull();
     expect(processesOf(home)).toEqual([]);
     expect(existsSync(runFiles(home.run).endpoints)).toBe(false);
