@@ -45,6 +45,7 @@ describe('PortBook', () => {
       Array.from({ length: 30 }, (_, index) => book.portFor(`name-${index}`, preferred)),
     );
     expect(new Set(ports).size).toBe(30);
+    expect(await book.portFor('late', ports[0])).not.toBe(ports[0]);
   });
 
   it('keeps a name’s port over starts', async () => {
