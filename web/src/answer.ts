@@ -32,7 +32,12 @@ export function newAnswer(askedAtMs: number): Answer {
 }
 
 /** @param isJoined the answer was running before this page asked, so its first text says nothing of the wait for it */
-export function nextAnswer(answer: Answer, update: TurnUpdate, nowMs: number, isJoined: boolean): Answer {
+export function nextAnswer(
+  answer: Answer,
+  update: TurnUpdate,
+  nowMs: number,
+  isJoined: boolean,
+): Answer {
   switch (update.type) {
     case 'restart':
       return { ...answer, text: '', errorMessage: null };
@@ -78,7 +83,12 @@ function afterEvent(
 }
 
 /** The answer as the turn that the service has stored, or will store, under the same id. */
-export function answerTurn(answer: Answer, turnId: string, parentTurnId: string, replaces: string | null): Turn {
+export function answerTurn(
+  answer: Answer,
+  turnId: string,
+  parentTurnId: string,
+  replaces: string | null,
+): Turn {
   return {
     turn_id: answer.open?.turn_id ?? turnId,
     role: 'assistant',

@@ -34,7 +34,11 @@ export interface ApiClient {
 
 /** @param token read at each request: it may change */
 export function createApiClient(token: () => string, fetchImpl: typeof fetch = fetch): ApiClient {
-  const request = async (method: string, path: string, init: RequestInit = {}): Promise<Response> => {
+  const request = async (
+    method: string,
+    path: string,
+    init: RequestInit = {},
+  ): Promise<Response> => {
     const headers = { Authorization: `Bearer ${token()}`, ...init.headers };
     let response: Response;
     try {
@@ -55,26 +59,39 @@ export function createApiClient(token: () => string, fetchImpl: typeof fetch = f
       throw unreachable(error);
     })) as Body;
   };
-  const stream = async (method: string, path: string, init: RequestInit): Promise<ReadableStream<Uint8Array>> => {
+  const stream = async (
+    method: string,
+    path: string,
+    init: RequestInit,
+  ): Promise<ReadableStream<Uint8Array>> => {
     const headers = { ...init.headers, Accept: 'text/event-stream' };
     const { body } = await request(method, path, { ...init, headers, cache: 'no-store' });
     if (body === null) throw unreachable(new Error('The answer has no body.'));
     return body;
   };
-  const at = (id: string, rest = ''): string => `/v1/conversations/${encodeURIComponent(id)}${rest}`;
+  const at = (id: string, rest = ''): string =>
+    `/v1/conversations/${encodeURIComponent(id)}${rest}`;
 
   return {
     models: async () => (await read<{ models: Model[] }>('GET', '/v1/models')).models,
     conversations: (before) => read('GET', `/v1/conversations?${query(before)}`),
     conversation: (id, before) => read('GET', at(id, `?${query(before)}`)),
     createConversation: async (model) => {
-      const made = await read<Conversation>('POST', '/v1/conversations', json(model === null ? {} : { model }));
+      const made = await read<Conversation>(
+        'POST',
+        '/v1/conversations',
+        json(model === null ? {} : { model }),
+      );
       return made.conversation_id;
     },
     renameConversation: async (id, title) => void (await request('PATCH', at(id), json({ title }))),
     deleteConversation: async (id) => void (await request('DELETE', at(id))),
     cancel: async (id, turnId) =>
-      void (await request('POST', at(id, '/cancel'), json(turnId === null ? {} : { turn_id: turnId }))),
+      void (await request(
+        'POST',
+        at(id, '/cancel'),
+        json(turnId === null ? {} : { turn_id: turnId }),
+      )),
     postTurn: ({ conversationId, body, idempotencyKey }, signal) => {
       const { headers, ...init } = json(body);
       return stream('POST', at(conversationId, '/turns'), {
@@ -97,5 +114,8 @@ export function isAbort(error: unknown): boolean {
 }
 
 function query(before: string | null): string {
-  return new URLSearchParams({ limit: String(PAGE_SIZE), ...(before === null ? {} : { before }) }).toString();
+  return new URLSearchParams({
+    limit: String(PAGE_SIZE),
+    ...(before === null ? {} : { before }),
+  }).toString();
 }

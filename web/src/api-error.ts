@@ -44,8 +44,12 @@ export async function refusalOf(response: Response): Promise<ApiError> {
   return new ApiError({
     status: response.status,
     code: typeof error['code'] === 'string' ? error['code'] : `http_${response.status}`,
-    message: typeof error['message'] === 'string' ? error['message'] : `The service answered ${response.status}.`,
-    retryAfterSeconds: typeof retryAfter === 'number' && Number.isFinite(retryAfter) ? retryAfter : null,
+    message:
+      typeof error['message'] === 'string'
+        ? error['message']
+        : `The service answered ${response.status}.`,
+    retryAfterSeconds:
+      typeof retryAfter === 'number' && Number.isFinite(retryAfter) ? retryAfter : null,
     turnId: typeof error['turn_id'] === 'string' ? error['turn_id'] : null,
   });
 }
@@ -53,7 +57,13 @@ export async function refusalOf(response: Response): Promise<ApiError> {
 /** The error of a request without an answer. */
 export function unreachable(cause: unknown): ApiError {
   return new ApiError(
-    { status: 0, code: 'unreachable', message: 'The service cannot be reached.', retryAfterSeconds: null, turnId: null },
+    {
+      status: 0,
+      code: 'unreachable',
+      message: 'The service cannot be reached.',
+      retryAfterSeconds: null,
+      turnId: null,
+    },
     { cause },
   );
 }

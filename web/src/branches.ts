@@ -34,7 +34,9 @@ export function visiblePath(turns: readonly Turn[], choices: Choices): PathStep[
     const chosen = choices.get(placeOf(first));
     const turn =
       siblings.find(({ turn_id }) => turn_id === chosen) ??
-      siblings.reduce((best, each) => ((newest.get(each.turn_id) ?? '') > (newest.get(best.turn_id) ?? '') ? each : best));
+      siblings.reduce((best, each) =>
+        (newest.get(each.turn_id) ?? '') > (newest.get(best.turn_id) ?? '') ? each : best,
+      );
     for (const each of siblings) seen.add(each.turn_id);
     path.push({ turn, siblings });
     siblings = children.get(turn.turn_id) ?? [];
@@ -47,7 +49,7 @@ export function choosing(turns: readonly Turn[], choices: Choices, turnId: strin
   const byId = new Map(turns.map((turn) => [turn.turn_id, turn]));
   const next = new Map(choices);
   const seen = new Set<string>();
-  for (let turn = byId.get(turnId); turn !== undefined && !seen.has(turn.turn_id); ) {
+  for (let turn = byId.get(turnId); turn !== undefined && !seen.has(turn.turn_id);) {
     seen.add(turn.turn_id);
     next.set(placeOf(turn), turn.turn_id);
     turn = turn.parent_turn_id === null ? undefined : byId.get(turn.parent_turn_id);

@@ -18,7 +18,8 @@ export function browserLink(): Link {
     isOnline: () => navigator.onLine,
     onChange: (callback) => {
       const control = new AbortController();
-      for (const event of ['online', 'offline']) addEventListener(event, callback, { signal: control.signal });
+      for (const event of ['online', 'offline'])
+        addEventListener(event, callback, { signal: control.signal });
       document.addEventListener('visibilitychange', callback, { signal: control.signal });
       return () => control.abort();
     },

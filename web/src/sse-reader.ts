@@ -40,7 +40,11 @@ export class SseParser {
   }
 
   #dispatch(): SseFrame[] {
-    const frame = { id: this.#id, event: this.#event === '' ? 'message' : this.#event, data: this.#data.join('\n') };
+    const frame = {
+      id: this.#id,
+      event: this.#event === '' ? 'message' : this.#event,
+      data: this.#data.join('\n'),
+    };
     const isEmpty = this.#data.length === 0;
     this.#id = null;
     this.#event = '';

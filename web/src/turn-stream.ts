@@ -7,7 +7,14 @@ import { waitForLink } from './link.ts';
 import type { Link } from './link.ts';
 import { readSse } from './sse-reader.ts';
 
-const EVENT_TYPES: ReadonlySet<string> = new Set(['open', 'token', 'retry', 'moderation', 'error', 'done']);
+const EVENT_TYPES: ReadonlySet<string> = new Set([
+  'open',
+  'token',
+  'retry',
+  'moderation',
+  'error',
+  'done',
+]);
 const FIRST_BACK_OFF_MS = 500;
 const MAX_BACK_OFF_MS = 15_000;
 /** Three heartbeats of 15 s: a connection that is silent for longer is dead, even when nobody says so. */
@@ -46,7 +53,10 @@ export async function followTurn(
   const connect = (connection: AbortSignal): Promise<ReadableStream<Uint8Array>> =>
     turnId === null && 'body' in start
       ? api.postTurn(start, connection)
-      : api.resumeTurn({ conversationId: start.conversationId, turnId: turnId ?? '', lastEventId }, connection);
+      : api.resumeTurn(
+          { conversationId: start.conversationId, turnId: turnId ?? '', lastEventId },
+          connection,
+        );
 
   /** Reads one connection to its end; true when that was the turn's end. */
   const read = async (): Promise<boolean> => {
@@ -91,14 +101,21 @@ export async function followTurn(
       }
       if (!refusal.isUnreachable) throw refusal;
       onUpdate({ type: 'lost' });
-      await waitForLink(link, Math.min(FIRST_BACK_OFF_MS * 2 ** numFailures, MAX_BACK_OFF_MS), signal);
+      await waitForLink(
+        link,
+        Math.min(FIRST_BACK_OFF_MS * 2 ** numFailures, MAX_BACK_OFF_MS),
+        signal,
+      );
       numFailures += 1;
     }
   }
 }
 
 /** A connection's own signal: it ends with the turn's, when the network goes, and when nothing came for too long. */
-function watchConnection(link: Link, turn: AbortSignal): { signal: AbortSignal; touch(): void; close(): void } {
+function watchConnection(
+  link: Link,
+  turn: AbortSignal,
+): { signal: AbortSignal; touch(): void; close(): void } {
   const control = new AbortController();
   const abort = (): void => control.abort();
   let cancelTimer = link.after(SILENCE_LIMIT_MS, abort);
