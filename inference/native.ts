@@ -1,0 +1,150 @@
+// The only loader of the Rust addon and its typed surface. Ids and flat arrays cross it, once a step; weights and KV
+// memory stay on the other side. Errors come back as AppError.
+import { AppError } from '../contracts/errors.ts';
+import { projectPath } from '../process/paths.ts';
+import type { Executor, ForwardBatch, ForwardCallback } from './forward-batch.ts';
+
+/** Tokens of one KV block. */
+export const BLOCK_SIZE = 16;
+
+export interface LoadOptions {
+  /** A GGUF file. */
+  readonly path: string;
+  readonly kvPoolBytes: number;
+  /** Threads of the executor; 0 = one for each core. */
+  readonly threads: number;
+  /** A kernel set by name (`scalar`, `avx2`, `avx512vnni`) for tests; left out = the widest this machine has. */
+  readonly kernels?: string;
+}
+
+export interface ModelInfo {
+  readonly name: string;
+  readonly architecture: string;
+  readonly contextLength: number;
+  readonly vocabSize: number;
+  readonly numLayers: number;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  readonly kernels: string;
+  readonly threads: number;
+  readonly numBlocks: number;
+  readonly kvBytesPerToken: number;
+  readonly weightsBytes: number;
+}
+
+type OnStep = (error: string | null, sampledIds: Int32Array | null, logits: Float32Array | null) => void;
+
+interface Addon {
+  readonly NativeModel: new (
+    options: { path: string; kvPoolBytes: number; blockSize: number; threads: number; kernels: string },
+    onStep: OnStep,
+  ) => AddonModel;
+}
+
+interface AddonModel {
+  readonly info: ModelInfo;
+  forward(batch: ForwardBatch, wantsLogits: boolean): void;
+  encode(text: string): Int32Array;
+  tokenBytes(): Uint8Array;
+  tokenOffsets(): Int32Array;
+  controlTokenId(text: string): number | null;
+  close(): void;
+}
+
+/** A loaded model. It owns its weights, its KV pool and its threads until close(). */
+export class NativeModel implements Executor {
+  readonly info: ModelInfo;
+  readonly blockSize = BLOCK_SIZE;
+  /** [sum of all tokens' bytes], token i is offsets[i] … offsets[i + 1]. Control tokens have none. */
+  readonly tokenBytes: Uint8Array;
+  readonly tokenOffsets: Int32Array;
+  readonly #model: AddonModel;
+  #onStep: OnStep | null = null;
+
+  /** @throws AppError INVALID_REQUEST when the file is no model that can be served; the message says why */
+  constructor(options: LoadOptions) {
+    const { NativeModel: Model } = loadAddon();
+    const { path, kvPoolBytes, threads, kernels = '' } = options;
+    this.#model = translated(() => new Model({ path, kvPoolBytes, blockSize: BLOCK_SIZE, threads, kernels }, (...outcome) => {
+      const onStep = this.#onStep;
+      this.#onStep = null;
+      onStep?.(...outcome);
+    }));
+    this.info = this.#model.info;
+    this.tokenBytes = this.#model.tokenBytes();
+    this.tokenOffsets = this.#model.tokenOffsets();
+  }
+
+  get vocabSize(): number {
+    return this.info.vocabSize;
+  }
+
+  get contextLength(): number {
+    return this.info.contextLength;
+  }
+
+  get numBlocks(): number {
+    return this.info.numBlocks;
+  }
+
+  forward(batch: ForwardBatch, callback: ForwardCallback): void {
+    this.#forward(batch, false, (error, sampledIds) => callback(stepError(error), sampledIds));
+  }
+
+  /** For tests: as forward, and the logits [numSamples, vocabSize] beside the ids. */
+  forwardWithLogits(batch: ForwardBatch): Promise<{ sampledIds: Int32Array; logits: Float32Array }> {
+    return new Promise((resolve, reject) => {
+      this.#forward(batch, true, (error, sampledIds, logits) => {
+        if (sampledIds === null || logits === null) reject(stepError(error) ?? new AppError('INVARIANT_VIOLATED'));
+        else resolve({ sampledIds, logits });
+      });
+    });
+  }
+
+  /** Token ids of a text, control tokens never among them. */
+  encode(text: string): Int32Array {
+    return translated(() => this.#model.encode(text));
+  }
+
+  /** The id of a control token such as the ChatML markers; null when the vocabulary has none of that name. */
+  controlTokenId(text: string): number | null {
+    return this.#model.controlTokenId(text);
+  }
+
+  close(): void {
+    this.#model.close();
+  }
+
+  #forward(batch: ForwardBatch, wantsLogits: boolean, onStep: OnStep): void {
+    if (this.#onStep !== null) throw new AppError('INVARIANT_VIOLATED', { message: 'a step is already under way' });
+    this.#onStep = onStep;
+    try {
+      translated(() => this.#model.forward(batch, wantsLogits));
+    } catch (error) {
+      this.#onStep = null;
+      throw error;
+    }
+  }
+}
+
+function loadAddon(): Addon {
+  const path = projectPath('inference', 'native', 'build', 'engine.node');
+  try {
+    return require(path) as Addon;
+  } catch (error) {
+    throw new AppError('INTERNAL', { message: 'the native engine is not built: run npm run build:native', cause: error });
+  }
+}
+
+function stepError(message: string | null): AppError | null {
+  return message === null ? null : new AppError('INVALID_REQUEST', { message });
+}
+
+/** Re-makes an error of the addon; its message is a sentence of ours. */
+function translated<Result>(call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    throw new AppError('INVALID_REQUEST', { message: error instanceof Error ? error.message : String(error), cause: error });
+  }
+}

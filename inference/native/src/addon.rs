@@ -1,0 +1,206 @@
+//! The thin surface to Node: same names and order as native.ts. Steps run on a thread of their own; one is under way at
+//! most, and its outcome comes back through one callback given at load.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use napi::bindgen_prelude::{Float32Array, FnArgs, Function, Int32Array, Uint8Array, Uint32Array};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+
+use crate::batch::Batch;
+use crate::cpu::CpuExecutor;
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::gguf::Gguf;
+use crate::kernels::Kernels;
+use crate::kv_pool::KvPool;
+use crate::model::Model;
+use crate::tokenizer::Tokenizer;
+
+type Outcome = FnArgs<(Option<String>, Option<Int32Array>, Option<Float32Array>)>;
+type StepCallback = ThreadsafeFunction<Outcome, (), Outcome, napi::Status, false>;
+
+#[napi(object)]
+pub struct LoadOptions {
+    pub path: String,
+    pub kv_pool_bytes: f64,
+    pub block_size: u32,
+    /// 0 = one for each core
+    pub threads: u32,
+    /// A kernel set by name, for comparisons; empty = the widest
+    pub kernels: String,
+}
+
+#[napi(object)]
+#[derive(Clone)]
+pub struct ModelInfo {
+    pub name: String,
+    pub architecture: String,
+    pub context_length: u32,
+    pub vocab_size: u32,
+    pub num_layers: u32,
+    pub bos_token_id: Option<u32>,
+    pub eos_token_id: Option<u32>,
+    pub kernels: String,
+    pub threads: u32,
+    pub num_blocks: u32,
+    pub kv_bytes_per_token: u32,
+    pub weights_bytes: f64,
+}
+
+#[napi(object)]
+pub struct ForwardBatch {
+    pub token_ids: Int32Array,
+    pub positions: Int32Array,
+    pub slots: Int32Array,
+    pub query_starts: Int32Array,
+    pub context_lens: Int32Array,
+    pub block_tables: Int32Array,
+    pub max_blocks: u32,
+    pub sample_rows: Int32Array,
+    pub temperatures: Float32Array,
+    pub top_ps: Float32Array,
+    pub top_ks: Int32Array,
+    pub seeds: Uint32Array,
+}
+
+#[napi]
+pub struct NativeModel {
+    info: ModelInfo,
+    tokenizer: Tokenizer,
+    steps: Option<Sender<(Batch, bool)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[napi]
+impl NativeModel {
+    /// `onStep(error, sampledIds, logits)` hears of every step, on the JS thread.
+    #[napi(constructor)]
+    pub fn new(options: LoadOptions, on_step: Function<'_, Outcome, ()>) -> napi::Result<Self> {
+        let on_step: StepCallback = on_step.build_threadsafe_function().build()?;
+        let gguf = Gguf::open(Path::new(&options.path)).map_err(to_napi)?;
+        let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
+        let model = Model::load(&gguf).map_err(to_napi)?;
+        let (num_layers, stride) = (model.shape.num_layers, model.shape.kv_width());
+        if options.block_size == 0 || options.block_size > 1024 || !options.kv_pool_bytes.is_finite() || options.kv_pool_bytes < 0.0 {
+            return Err(to_napi(Error::new("blockSize or kvPoolBytes is out of range")));
+        }
+        let pool = KvPool::new(options.kv_pool_bytes as usize, options.block_size as usize, num_layers, stride).map_err(to_napi)?;
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads.min(256) as usize,
+        };
+        let executor = CpuExecutor::new(model, pool, Kernels::detect(Some(options.kernels.as_str()).filter(|name| !name.is_empty())), threads);
+        let info = describe(&executor, &tokenizer, threads);
+        let (steps, inbox) = channel();
+        let thread = std::thread::Builder::new().name("engine-0".to_owned()).spawn(move || serve(executor, &inbox, &on_step))?;
+        Ok(Self { info, tokenizer, steps: Some(steps), thread: Some(thread) })
+    }
+
+    #[napi(getter)]
+    pub fn info(&self) -> ModelInfo {
+        self.info.clone()
+    }
+
+    /// Queues one step; the batch is copied.
+    #[napi]
+    pub fn forward(&self, batch: ForwardBatch, wants_logits: bool) -> napi::Result<()> {
+        let batch = Batch {
+            token_ids: batch.token_ids.to_vec(),
+            positions: batch.positions.to_vec(),
+            slots: batch.slots.to_vec(),
+            query_starts: batch.query_starts.to_vec(),
+            context_lens: batch.context_lens.to_vec(),
+            block_tables: batch.block_tables.to_vec(),
+            max_blocks: batch.max_blocks as usize,
+            sample_rows: batch.sample_rows.to_vec(),
+            temperatures: batch.temperatures.to_vec(),
+            top_ps: batch.top_ps.to_vec(),
+            top_ks: batch.top_ks.to_vec(),
+            seeds: batch.seeds.to_vec(),
+        };
+        let steps = self.steps.as_ref().ok_or_else(|| to_napi(Error::new("the model is closed")))?;
+        steps.send((batch, wants_logits)).map_err(|_| to_napi(Error::new("the engine thread is gone")))
+    }
+
+    #[napi]
+    pub fn encode(&self, text: String) -> napi::Result<Int32Array> {
+        let ids = self.tokenizer.encode(&text).map_err(to_napi)?;
+        Ok(Int32Array::new(ids.into_iter().map(|id| id as i32).collect()))
+    }
+
+    /// Bytes of every token one after the other; token i is bytes `offsets[i]` to `offsets[i + 1]`.
+    #[napi]
+    pub fn token_bytes(&self) -> Uint8Array {
+        Uint8Array::new((0..self.tokenizer.vocab.len() as u32).flat_map(|id| self.tokenizer.bytes(id)).collect())
+    }
+
+    #[napi]
+    pub fn token_offsets(&self) -> Int32Array {
+        let mut offsets = vec![0];
+        let mut end = 0;
+        for id in 0..self.tokenizer.vocab.len() as u32 {
+            end += self.tokenizer.bytes(id).len() as i32;
+            offsets.push(end);
+        }
+        Int32Array::new(offsets)
+    }
+
+    #[napi]
+    pub fn control_token_id(&self, text: String) -> Option<u32> {
+        self.tokenizer.control_id(&text)
+    }
+
+    /// Ends the engine thread after the step under way and frees weights and pool. Later calls do nothing.
+    #[napi]
+    pub fn close(&mut self) {
+        self.steps = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for NativeModel {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn serve(mut executor: CpuExecutor, inbox: &Receiver<(Batch, bool)>, on_step: &StepCallback) {
+    while let Ok((batch, wants_logits)) = inbox.recv() {
+        let outcome = match executor.forward(&batch, wants_logits) {
+            Ok(output) => {
+                let ids = output.sampled_ids.into_iter().map(|id| id as i32).collect();
+                (None, Some(Int32Array::new(ids)), output.logits.map(Float32Array::new))
+            }
+            Err(error) => (Some(error.to_string()), None, None),
+        };
+        on_step.call(FnArgs::from(outcome), ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}
+
+fn describe(executor: &CpuExecutor, tokenizer: &Tokenizer, threads: usize) -> ModelInfo {
+    let shape = &executor.model().shape;
+    ModelInfo {
+        name: shape.name.clone(),
+        architecture: shape.architecture.clone(),
+        context_length: shape.context_length as u32,
+        vocab_size: shape.vocab_size as u32,
+        num_layers: shape.num_layers as u32,
+        bos_token_id: tokenizer.bos_id,
+        eos_token_id: tokenizer.eos_id,
+        kernels: executor.kernels().name.to_owned(),
+        threads: threads as u32,
+        num_blocks: executor.pool().num_blocks as u32,
+        kv_bytes_per_token: KvPool::bytes_per_token(shape.num_layers, shape.kv_width()) as u32,
+        weights_bytes: executor.model().weights_bytes() as f64,
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn to_napi(error: Error) -> napi::Error {
+    napi::Error::new(napi::Status::InvalidArg, error.to_string())
+}

@@ -1,0 +1,67 @@
+//! The reference: plain loops, every processor. The other sets must equal it bit by bit.
+
+use half::f16;
+
+use super::{Column, HeadTask, Kernels, TileOutput, portable};
+use crate::matrix::{BLOCK, Q4_BYTES, Q8_BYTES, TILE};
+
+pub const KERNELS: Kernels = Kernels {
+    name: "scalar",
+    q4_tile,
+    q8_tile,
+    f32_tile,
+    quantize: |values, quants, scales, sums, integer_sums| portable::quantize(values, quants, scales, sums, integer_sums),
+    rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
+    silu_mul: |gate, up| portable::silu_mul(gate, up),
+    attend,
+    exp_scaled: |values, max, scale| portable::exp_scaled(values, max, scale),
+};
+
+fn attend(task: &mut HeadTask<'_>) {
+    portable::attend(task);
+}
+
+fn q4_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
+    for (column, out) in columns.iter().zip(out) {
+        *out = [0.0; TILE];
+        for (block, data) in tile.chunks_exact(Q4_BYTES).enumerate() {
+            let quants = &column.quants[block * BLOCK..(block + 1) * BLOCK];
+            for (lane, out) in out.iter_mut().enumerate() {
+                let byte = |at: usize| data[64 + at / 4 * 64 + lane * 4 + at % 4];
+                let dot: i32 = (0..16)
+                    .map(|at| i32::from(byte(at) & 15) * i32::from(quants[at]) + i32::from(byte(at) >> 4) * i32::from(quants[16 + at]))
+                    .sum();
+                let scale = f16::from_le_bytes([data[lane * 2], data[lane * 2 + 1]]).to_f32();
+                let minimum = f16::from_le_bytes([data[32 + lane * 2], data[33 + lane * 2]]).to_f32();
+                *out = (dot as f32).mul_add(scale * column.scales[block], *out);
+                *out = minimum.mul_add(column.sums[block], *out);
+            }
+        }
+    }
+}
+
+fn q8_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
+    for (column, out) in columns.iter().zip(out) {
+        *out = [0.0; TILE];
+        for (block, data) in tile.chunks_exact(Q8_BYTES).enumerate() {
+            let quants = &column.quants[block * BLOCK..(block + 1) * BLOCK];
+            for (lane, out) in out.iter_mut().enumerate() {
+                let byte = |at: usize| i32::from(data[64 + at / 4 * 64 + lane * 4 + at % 4]);
+                let dot: i32 = (0..BLOCK).map(|at| byte(at) * i32::from(quants[at])).sum::<i32>() - 128 * column.integer_sums[block];
+                let scale = f32::from_le_bytes([data[lane * 4], data[lane * 4 + 1], data[lane * 4 + 2], data[lane * 4 + 3]]);
+                *out = (dot as f32).mul_add(scale * column.scales[block], *out);
+            }
+        }
+    }
+}
+
+fn f32_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
+    for (column, out) in columns.iter().zip(out) {
+        *out = [0.0; TILE];
+        for (weights, value) in tile.as_chunks::<{ TILE * 4 }>().0.iter().zip(column.values) {
+            for (out, weight) in out.iter_mut().zip(weights.as_chunks::<4>().0) {
+                *out = f32::from_le_bytes(*weight).mul_add(*value, *out);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The native half of the engine: weights, KV pool, kernels, sampler, tokenizer. `addon` is the only part that knows Node.
+
+#[cfg(not(test))]
+mod addon;
+mod batch;
+mod cpu;
+mod error;
+mod executor;
+mod gguf;
+mod kernels;
+mod kv_pool;
+mod matrix;
+mod model;
+mod sampler;
+mod shared;
+mod threads;
+mod tokenizer;
