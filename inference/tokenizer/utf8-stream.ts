@@ -1,0 +1,16 @@
+// Bytes of tokens to text: a character split over tokens waits for its end. Semantics of the WHATWG decoder.
+
+/** State is a function of the bytes pushed so far. */
+export class Utf8Stream {
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+  /** The characters that these bytes complete; invalid bytes become U+FFFD. */
+  push(bytes: Uint8Array): string {
+    return this.#decoder.decode(bytes, { stream: true });
+  }
+
+  /** What an incomplete character at the end amounts to: nothing, or U+FFFD. */
+  end(): string {
+    return this.#decoder.decode();
+  }
+}
