@@ -182,7 +182,8 @@ describe('Supervisor', () => {
     const running = supervisor.all.find(({ spec }) => spec.kind === 'postgres');
     const lines = readFileSync(pidFile, 'utf8').split('\n');
     await running?.stop();
-    writeFileSync(pidFile, [String(process.pid), ...lines.slice(1)].join('\n'));
+    const another = processNamed(home, 'gateway-1')?.pid;
+    writeFileSync(pidFile, [String(another), ...lines.slice(1)].join('\n'));
     running?.start();
     await running?.whenReady(20_000);
   });
