@@ -99,17 +99,20 @@ async function createCluster(
     writeFileSync(passwordFile, password, { mode: 0o600 });
     if (account.kind === 'other')
       for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid);
+    // The built-in locale is the same on every system and in every version of its C library, so indexes stay valid.
+    const locale = ['--locale', 'C', '--locale-provider', 'builtin', '--builtin-locale', 'C.UTF-8'];
     const options = [
-      '--username',
-      USER,
-      '--pwfile',
-      passwordFile,
-      '--auth',
-      'scram-sha-256',
-      '--encoding',
-      'UTF8',
-      '--locale',
-      'C.UTF-8',
+      ...[
+        '--username',
+        USER,
+        '--pwfile',
+        passwordFile,
+        '--auth',
+        'scram-sha-256',
+        '--encoding',
+        'UTF8',
+      ],
+      ...locale,
     ];
     await runToEnd(asAccount(account, initdb, ['-D', join(draft, 'data'), ...options]), draft);
     renameSync(join(draft, 'data'), data);

@@ -11,7 +11,12 @@ import { createProgress } from './progress.mjs';
 import { runStep, StepError } from './run-step.mjs';
 import { filesBelow, sourceHash } from './source-hash.mjs';
 
-const COMPILER_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'];
+const COMPILER_INPUTS = [
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'tsconfig.web.json',
+  'package-lock.json',
+];
 const BUNDLE_INPUTS = ['package-lock.json', 'scripts/bundle-workflows.mjs'];
 
 /**
@@ -39,17 +44,14 @@ export async function build(progress) {
 }
 
 async function compile(step) {
-  const sources = sourceFolders();
+  const sources = [...sourceFolders(), 'web'];
+  const tsc = (project) => [process.execPath, 'node_modules/typescript/bin/tsc', '-p', project];
   await unlessUnchanged(
     'compile',
     sourceHash(ROOT, [...COMPILER_INPUTS, ...sources], isSource),
     async () => {
-      await step('TypeScript', [
-        process.execPath,
-        'node_modules/typescript/bin/tsc',
-        '-p',
-        'tsconfig.build.json',
-      ]);
+      await step('TypeScript', tsc('tsconfig.build.json'));
+      await step('page', tsc('tsconfig.web.json'));
       removeStaleOutput(sources);
     },
   );

@@ -20,6 +20,10 @@ const STEPS = [
   { name: 'format', command: [...bin('prettier', 'bin/prettier.cjs'), '--check', '.'] },
   { name: 'lint', command: [...bin('oxlint', 'bin/oxlint'), '--type-aware', '--deny-warnings'] },
   { name: 'types', command: [...bin('typescript', 'bin/tsc'), '--noEmit'] },
+  {
+    name: 'types-page',
+    command: [...bin('typescript', 'bin/tsc'), '--noEmit', '-p', 'tsconfig.web.json'],
+  },
   { name: 'knip', command: [...bin('knip', 'bin/knip.js'), '--no-progress'] },
   { name: 'cargo-fmt', ...cargo('fmt', '--check') },
   { name: 'cargo-clippy', ...cargo('clippy', '--quiet', '--all-targets', '--', '-D', 'warnings') },
