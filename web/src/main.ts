@@ -141,6 +141,7 @@ signOut.addEventListener('click', () => {
 byId('sidebar-foot', HTMLElement).append(signOut);
 
 let isRenderDue = false;
+let countdown: ReturnType<typeof setTimeout> | undefined;
 store.subscribe(() => {
   if (isRenderDue) return;
   isRenderDue = true;
@@ -158,7 +159,9 @@ function render(): void {
   thread.render(state, Date.now());
   for (const view of views) view.render(state);
   scroll.follow();
-  if (liveInView(state)?.answer.link === 'delayed') setTimeout(render, COUNTDOWN_STEP_MS);
+  clearTimeout(countdown);
+  if (liveInView(state)?.answer.link === 'delayed')
+    countdown = setTimeout(render, COUNTDOWN_STEP_MS);
 }
 
 startKeyboard({
