@@ -20,6 +20,8 @@ export interface ProcessSetOptions {
   /** The supervisor's own entry, first in the file. */
   readonly supervisor: Omit<ProcessEntry, 'pid' | 'identity'>;
   readonly onChange: (process: SupervisedProcess) => void;
+  /** The file could not be written and is out of date until the next change. */
+  readonly onWriteError: (error: Error) => void;
 }
 
 export class ProcessSet {
@@ -43,7 +45,7 @@ export class ProcessSet {
       throw new Error(`There is a process named ${spec.name} already.`);
     rotateLog(spec.log);
     const added = new SupervisedProcess(spec, (changed) => {
-      this.write();
+      this.writeOrReport();
       this.options.onChange(changed);
     });
     this.members.push(added);
@@ -63,6 +65,15 @@ export class ProcessSet {
   /** Ends all at once, for those who cannot wait. stop() still has to be awaited. */
   kill(): void {
     for (const member of this.members) member.kill();
+  }
+
+  /** A full disk must not keep processes from being restarted. */
+  private writeOrReport(): void {
+    try {
+      this.write();
+    } catch (error) {
+      this.options.onWriteError(error as Error);
+    }
   }
 
   private write(): void {

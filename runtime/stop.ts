@@ -5,8 +5,8 @@ import { endOrphans } from './orphans.ts';
 import { isRunning, signalProcess } from './process-identity.ts';
 import { clearRunFiles, readProcesses, runFiles } from './run-files.ts';
 
-/** Twice the default drain time: gateways and workers drain one after the other. */
-const ORDERLY_MS = 60_000;
+/** Gateways and workers drain one after the other, then services stop: the sum of their default bounds. */
+const ORDERLY_MS = 90_000;
 const POLL_MS = 50;
 
 export interface StopReport {

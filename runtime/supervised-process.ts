@@ -35,6 +35,7 @@ export class SupervisedProcess {
   private deathsInARow = 0;
   private deathsInAll = 0;
   private timer: NodeJS.Timeout | null = null;
+  private spawnFault: Error | null = null;
   private exited: Promise<void> = Promise.resolve();
 
   /** @param onChange called after each change of state; must not throw */
@@ -61,7 +62,13 @@ export class SupervisedProcess {
   start(): void {
     if (this.currentState !== 'stopped' && this.currentState !== 'backing-off') return;
     this.startedAt = Date.now();
-    this.child = this.spawn();
+    try {
+      this.child = this.spawn();
+    } catch (error) {
+      this.spawnFault = error as Error;
+      this.onDeath();
+      return;
+    }
     const { pid } = this.child;
     this.current = pid === undefined ? null : { pid, identity: identityOf(pid) ?? 'gone' };
     this.setState('starting');
@@ -142,7 +149,10 @@ export class SupervisedProcess {
     if (child !== this.child) return;
     this.child = null;
     this.current = null;
-    if (this.currentState === 'stopping') return;
+    if (this.currentState !== 'stopping') this.onDeath();
+  }
+
+  private onDeath(): void {
     this.deathsInAll += 1;
     this.deathsInARow = Date.now() - this.startedAt >= HEALTHY_LIFE_MS ? 1 : this.deathsInARow + 1;
     this.timer = setTimeout(() => this.start(), backOffMs(this.deathsInARow));
@@ -166,7 +176,7 @@ export class SupervisedProcess {
   }
 
   private startError(what: string): Error {
-    const tail = lastLines(this.spec.log, 5);
+    const tail = this.spawnFault?.message ?? lastLines(this.spec.log, 5);
     return new Error(
       `${this.spec.name} ${what}; its log is ${this.spec.log}${tail === '' ? '' : `\n${tail}`}`,
     );

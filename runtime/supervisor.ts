@@ -143,6 +143,8 @@ export class Supervisor {
         ...(metricsUrl === undefined ? {} : { metrics_url: metricsUrl }),
       },
       onChange: (changed) => this.options.onChange?.(changed),
+      onWriteError: (error) =>
+        this.options.progress.line(`${this.files.processes} is out of date: ${error.message}`),
     });
   }
 

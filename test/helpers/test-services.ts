@@ -29,6 +29,9 @@ export async function startTestServices(): Promise<RunningTestServices> {
     path: files.processes,
     supervisor: { name: 'jest', kind: 'supervisor', log: logPath(home.logs, 'jest') },
     onChange: () => undefined,
+    onWriteError: (error) => {
+      throw error;
+    },
   });
   const stop = async (): Promise<void> => {
     await processes.stop();

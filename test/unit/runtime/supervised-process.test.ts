@@ -90,6 +90,25 @@ describe('SupervisedProcess', () => {
     await expect(running.whenReady(20_000)).rejects.toThrow('ends as soon as it starts');
   });
 
+  it('tries again when it cannot even be spawned', async () => {
+    let numTries = 0;
+    const beforeSpawn = (): void => {
+      numTries += 1;
+      if (numTries === 1) throw new Error('no room');
+    };
+    const running = start([], { beforeSpawn });
+    expect(running.state).toBe('backing-off');
+    await running.whenReady(10_000);
+    expect(running.numDeaths).toBe(1);
+  });
+
+  it('says why it could not be spawned', async () => {
+    const running = start([], { log: join(folder, 'absent', 'fixture.log') });
+    await expect(running.whenReady(20_000)).rejects.toThrow(
+      /fixture ends as soon as it starts[\s\S]*ENOENT/,
+    );
+  });
+
   it('kills a process that ignores its stop signal when its time is over', async () => {
     const running = start(['--stubborn'], { stopMs: 200 });
     await running.whenReady(10_000);
