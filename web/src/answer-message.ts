@@ -10,7 +10,6 @@ import { costWords, countdownWords, durationWords, finishWords, usageWords } fro
 
 export function createAnswerMessage(actions: MessageActions): MessageView {
   let props: MessageProps | null = null;
-  let errorMessage: string | null = null;
   const markdown = createStreamedMarkdown();
   const waiting = element('div', { class: 'waiting', 'aria-hidden': 'true' });
   waiting.append(element('i'), element('i'), element('i'));
@@ -38,22 +37,23 @@ export function createAnswerMessage(actions: MessageActions): MessageView {
     update: (next) => {
       if (isSame(props, next)) return;
       const { turn } = next.step;
-      if (props?.step.turn.turn_id !== turn.turn_id) errorMessage = null;
       props = next;
-      // The stored turn has only the reason; the words came with the stream.
-      errorMessage = next.live?.answer.errorMessage ?? errorMessage;
+      const facts = actions.factsOf(turn.turn_id);
       article.dataset['turn'] = turn.turn_id;
       article.setAttribute('aria-busy', String(next.live !== null));
       markdown.update(turn.content);
       waiting.hidden =
         next.live === null || turn.content !== '' || next.live.answer.link === 'delayed';
       show(line, next.live === null ? null : lineWords(next.live, next.nowMs));
-      show(finish, next.live === null ? finishWords(turn.finish_reason, errorMessage) : null);
+      show(
+        finish,
+        next.live === null ? finishWords(turn.finish_reason, facts?.errorMessage ?? null) : null,
+      );
       finish.dataset['reason'] = turn.finish_reason ?? '';
       siblings.update(next.step);
       toolbar.hidden = next.live !== null;
       again.disabled = !next.canAct;
-      showFigures(figures, next, actions.ttftOf(turn.turn_id));
+      showFigures(figures, next, facts?.ttftMs ?? null);
     },
   };
 }

@@ -1,6 +1,7 @@
 // Wiring: makes the parts, joins their actions to the state, and renders once a frame after it changed.
 import { conversationInPath, showAddress } from './address.ts';
 import { createAnnouncer } from './announcer.ts';
+import { answerMemory } from './answer-memory.ts';
 import { createApiClient } from './api-client.ts';
 import { liveInView, SIGNED_OUT } from './app-state.ts';
 import { createAutoScroll } from './auto-scroll.ts';
@@ -21,7 +22,6 @@ import { createSignIn, tokenInFragment } from './sign-in.ts';
 import { createStore } from './store.ts';
 import { startTheme } from './theme.ts';
 import { createThreadView } from './thread-view.ts';
-import { ttftMemory } from './ttft-memory.ts';
 import { createTurnActions } from './turn-actions.ts';
 
 const COUNTDOWN_STEP_MS = 250;
@@ -30,7 +30,7 @@ startTheme(localStorage);
 const store = createStore(SIGNED_OUT);
 const link = browserLink();
 const running = runningTurns(localStorage);
-const ttft = ttftMemory(localStorage);
+const memory = answerMemory(localStorage);
 const api = createApiClient(() => session.token());
 const conversations = createConversationActions({
   api,
@@ -43,7 +43,7 @@ const turns = createTurnActions({
   link,
   store,
   running,
-  ttft,
+  memory,
   conversations,
   now: () => Date.now(),
   newKey: newIdempotencyKey,
@@ -60,6 +60,7 @@ const session = createSession({
   onSignedOut: () => {
     turns.letGo();
     running.clear();
+    memory.clear();
   },
 });
 
@@ -96,7 +97,7 @@ const thread = createThreadView(byId('thread', HTMLElement), {
     composer.focus();
     void turns.regenerate(turn);
   },
-  ttftOf: ttft.get,
+  factsOf: memory.get,
   loadOlder: () => void conversations.loadOlderTurns(),
   retry: () => void conversations.show(store.get().open.id),
 });
@@ -152,7 +153,7 @@ function render(): void {
   isRenderDue = false;
   const state = store.get();
   byId('app', HTMLElement).hidden = !state.isSignedIn;
-  const title = state.open.title ?? (state.open.id === null ? 'New conversation' : '');
+  const title = state.open.title ?? 'New conversation';
   setText(byId('title', HTMLElement), title);
   document.title =
     state.isSignedIn && state.open.title !== null ? `${state.open.title} · Colloquy` : 'Colloquy';

@@ -58,6 +58,10 @@ export function renderBlock(token: Token): DocumentFragment {
     RETURN_DOM_FRAGMENT: true,
   });
   for (const link of fragment.querySelectorAll('a')) {
+    if (!link.hasAttribute('href')) {
+      link.replaceWith(...link.childNodes);
+      continue;
+    }
     link.target = '_blank';
     link.rel = 'noopener noreferrer';
   }

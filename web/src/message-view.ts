@@ -1,4 +1,5 @@
 // What both kinds of message views have in common. A view is reused for whatever turn stands at its place.
+import type { AnswerFacts } from './answer-memory.ts';
 import type { Turn } from './api-types.ts';
 import type { LiveTurn } from './app-state.ts';
 import type { PathStep } from './branches.ts';
@@ -18,7 +19,7 @@ export interface MessageActions {
   readonly choose: (turnId: string) => void;
   readonly edit: (turn: Turn, text: string) => void;
   readonly regenerate: (turn: Turn) => void;
-  readonly ttftOf: (turnId: string) => number | null;
+  readonly factsOf: (turnId: string) => AnswerFacts | null;
 }
 
 export interface MessageView {

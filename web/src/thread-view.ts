@@ -27,7 +27,11 @@ export function createThreadView(root: HTMLElement, actions: ThreadActions): Thr
     'div',
     { class: 'greeting' },
     element('p', { class: 'greeting-words' }, 'What is on your mind?'),
-    element('p', { class: 'muted' }, 'Your conversations are kept on this server, and only there.'),
+    element(
+      'p',
+      { class: 'muted' },
+      'Ask anything. Answers survive a reload and a lost connection.',
+    ),
   );
   const loading = element(
     'p',

@@ -1,6 +1,7 @@
 // What a reader does about turns: send, edit, regenerate, stop; and taking up turns that run already. Changes the state;
 // the views follow it.
 import { newAnswer, nextAnswer } from './answer.ts';
+import type { AnswerMemory } from './answer-memory.ts';
 import type { ApiClient, PostTurn } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import type { Turn, TurnRequest } from './api-types.ts';
@@ -18,7 +19,6 @@ import type { ConversationActions } from './conversation-actions.ts';
 import type { Link } from './link.ts';
 import type { RunningTurn, RunningTurns } from './running-turns.ts';
 import type { Store } from './store.ts';
-import type { TtftMemory } from './ttft-memory.ts';
 import { followTurn } from './turn-stream.ts';
 import type { TurnUpdate } from './turn-stream.ts';
 
@@ -27,7 +27,7 @@ export interface TurnActionDeps {
   readonly link: Link;
   readonly store: Store<AppState>;
   readonly running: RunningTurns;
-  readonly ttft: TtftMemory;
+  readonly memory: AnswerMemory;
   readonly conversations: ConversationActions;
   readonly now: () => number;
   readonly newKey: () => string;
@@ -109,7 +109,9 @@ export function createTurnActions(deps: TurnActionDeps): TurnActions {
     const live = all.get(conversationId);
     if (live === undefined) return;
     const { turn_id } = liveAnswerTurn(live);
-    if (live.answer.ttftMs !== null) deps.ttft.set(turn_id, live.answer.ttftMs);
+    const { ttftMs, errorMessage } = live.answer;
+    if (ttftMs !== null || errorMessage !== null)
+      deps.memory.set(turn_id, { ttftMs, errorMessage });
     if (open.id === conversationId) store.set({ open: { ...open, turns: knownTurns(open, live) } });
     running.remove(conversationId);
     setLive(conversationId, null);
