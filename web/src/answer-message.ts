@@ -47,7 +47,9 @@ export function createAnswerMessage(actions: MessageActions): MessageView {
       show(line, next.live === null ? null : lineWords(next.live, next.nowMs));
       show(
         finish,
-        next.live === null ? finishWords(turn.finish_reason, facts?.errorMessage ?? null) : null,
+        next.live === null
+          ? finishWords(turn.finish_reason, facts?.errorMessage ?? turn.error?.code ?? null)
+          : null,
       );
       finish.dataset['reason'] = turn.finish_reason ?? '';
       siblings.update(next.step);

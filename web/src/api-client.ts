@@ -1,6 +1,6 @@
 // The public API over fetch: one method a route that the page uses. Knows no state but how to get the bearer token.
 import { refusalOf, unreachable } from './api-error.ts';
-import type { Conversation, ConversationPage, Model, TurnPage, TurnRequest } from './api-types.ts';
+import type { ConversationPage, Model, TurnPage, TurnRequest } from './api-types.ts';
 
 const PAGE_SIZE = 30;
 
@@ -77,7 +77,7 @@ export function createApiClient(token: () => string, fetchImpl: typeof fetch = f
     conversations: (before) => read('GET', `/v1/conversations?${query(before)}`),
     conversation: (id, before) => read('GET', at(id, `?${query(before)}`)),
     createConversation: async (model) => {
-      const made = await read<Conversation>(
+      const made = await read<{ conversation_id: string }>(
         'POST',
         '/v1/conversations',
         json(model === null ? {} : { model }),

@@ -19,6 +19,8 @@ export interface Turn {
   readonly served_model: string | null;
   readonly finish_reason: FinishReason | null;
   readonly usage: Usage | null;
+  /** With `finish_reason` error. */
+  readonly error?: { readonly code: string };
   readonly created_at: string;
 }
 
@@ -26,6 +28,7 @@ export interface Conversation {
   readonly conversation_id: string;
   readonly title: string | null;
   readonly model: string;
+  readonly last_turn_at: string;
 }
 
 export interface ConversationPage {

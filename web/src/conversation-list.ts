@@ -3,6 +3,7 @@ import type { Conversation } from './api-types.ts';
 import type { AppState } from './app-state.ts';
 import { element, setText } from './dom.ts';
 import { iconButton } from './icons.ts';
+import { periodOf } from './periods.ts';
 
 export interface ConversationListActions {
   readonly show: (id: string) => void;
@@ -40,12 +41,16 @@ export function createConversationList(
         item.element.remove();
         items.delete(id);
       }
+      const now = new Date();
+      let period = '';
       let place: Element | null = list.firstElementChild;
       for (const conversation of conversations) {
         const id = conversation.conversation_id;
         const item = items.get(id) ?? createItem(actions);
         items.set(id, item);
-        item.update(conversation, id === open.id, live.has(id));
+        const next = periodOf(conversation.last_turn_at, now);
+        item.update(conversation, id === open.id, live.has(id), next === period ? null : next);
+        period = next;
         // Moving an element takes its focus away, so only those that are out of place move.
         if (item.element === place) place = place.nextElementSibling;
         else list.insertBefore(item.element, place);
@@ -56,7 +61,13 @@ export function createConversationList(
 
 interface ConversationItem {
   readonly element: HTMLLIElement;
-  update(conversation: Conversation, isOpen: boolean, isRunning: boolean): void;
+  /** @param heading what stands above this item, which begins a period */
+  update(
+    conversation: Conversation,
+    isOpen: boolean,
+    isRunning: boolean,
+    heading: string | null,
+  ): void;
 }
 
 function createItem(actions: ConversationListActions): ConversationItem {
@@ -66,12 +77,14 @@ function createItem(actions: ConversationListActions): ConversationItem {
   const remove = iconButton('trash', 'Delete', () => {
     if (shown !== null) actions.remove(shown);
   });
-  const item = element(
-    'li',
+  const above = element('h2', { class: 'period' });
+  const row = element(
+    'div',
     { class: 'conversation' },
     link,
     element('span', { class: 'conversation-tools' }, rename, remove),
   );
+  const item = element('li', {}, above, row);
   link.addEventListener('click', (event) => {
     // Another tab or window is the browser's business.
     if (event.ctrlKey || event.metaKey || event.shiftKey || shown === null) return;
@@ -91,7 +104,7 @@ function createItem(actions: ConversationListActions): ConversationItem {
       const next = input.value.trim();
       const hadFocus = document.activeElement === input;
       input.replaceWith(link);
-      item.classList.remove('is-editing');
+      row.classList.remove('is-editing');
       if (hadFocus) rename.focus();
       if (isKept && next !== '' && next !== title) actions.rename(id, next);
     };
@@ -102,7 +115,7 @@ function createItem(actions: ConversationListActions): ConversationItem {
       event.preventDefault();
       end(event.key === 'Enter');
     });
-    item.classList.add('is-editing');
+    row.classList.add('is-editing');
     link.replaceWith(input);
     input.focus();
     input.select();
@@ -110,7 +123,9 @@ function createItem(actions: ConversationListActions): ConversationItem {
 
   return {
     element: item,
-    update: (conversation, isOpen, isRunning) => {
+    update: (conversation, isOpen, isRunning, heading) => {
+      setText(above, heading ?? '');
+      above.hidden = heading === null;
       shown = conversation;
       const title = conversation.title ?? 'New conversation';
       setText(link, title);
@@ -118,7 +133,7 @@ function createItem(actions: ConversationListActions): ConversationItem {
       link.title = title;
       rename.setAttribute('aria-label', `Rename ${title}`);
       remove.setAttribute('aria-label', `Delete ${title}`);
-      item.classList.toggle('is-running', isRunning);
+      row.classList.toggle('is-running', isRunning);
       if (isOpen) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
     },
