@@ -65,7 +65,7 @@ export function createApiClient(token: () => string, fetchImpl: typeof fetch = f
     init: RequestInit,
   ): Promise<ReadableStream<Uint8Array>> => {
     const headers = { ...init.headers, Accept: 'text/event-stream' };
-    const { body } = await request(method, path, { ...init, headers, cache: 'no-store' });
+    const { body } = await request(method, path, { ...init, headers });
     if (body === null) throw unreachable(new Error('The answer has no body.'));
     return body;
   };

@@ -8,24 +8,6 @@ export interface Link {
   onChange(callback: () => void): () => void;
 }
 
-/** The browser's own. A tab that becomes visible counts as a change: its timers may have slept for long. */
-export function browserLink(): Link {
-  return {
-    after: (ms, callback) => {
-      const timer = setTimeout(callback, ms);
-      return () => clearTimeout(timer);
-    },
-    isOnline: () => navigator.onLine,
-    onChange: (callback) => {
-      const control = new AbortController();
-      for (const event of ['online', 'offline'])
-        addEventListener(event, callback, { signal: control.signal });
-      document.addEventListener('visibilitychange', callback, { signal: control.signal });
-      return () => control.abort();
-    },
-  };
-}
-
 /** Resolves after `ms`, or as soon as the network comes (back). @throws the signal's reason */
 export function waitForLink(link: Link, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

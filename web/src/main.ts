@@ -1,6 +1,7 @@
 // Wiring: makes the parts, joins their actions to the state, and renders once a frame after it changed.
-import { conversationInPath, showAddress } from './address.ts';
+import { addressOf, conversationInPath, tokenInFragment } from './address.ts';
 import { createAnnouncer } from './announcer.ts';
+import { browserLink } from './browser-link.ts';
 import { answerMemory } from './answer-memory.ts';
 import { createApiClient } from './api-client.ts';
 import { liveInView, SIGNED_OUT } from './app-state.ts';
@@ -13,12 +14,11 @@ import { byId, element, setText } from './dom.ts';
 import { createDrawer } from './drawer.ts';
 import { icon } from './icons.ts';
 import { startKeyboard } from './keyboard.ts';
-import { browserLink } from './link.ts';
 import { createModelPicker } from './model-picker.ts';
 import { createNotice } from './notice.ts';
 import { runningTurns } from './running-turns.ts';
 import { createSession } from './session.ts';
-import { createSignIn, tokenInFragment } from './sign-in.ts';
+import { createSignIn } from './sign-in.ts';
 import { createStore } from './store.ts';
 import { startTheme } from './theme.ts';
 import { createThreadView } from './thread-view.ts';
@@ -172,6 +172,12 @@ startKeyboard({
   },
 });
 addEventListener('popstate', () => void showFromAddress());
+
+/** Adds an entry to the history unless the address is there already. */
+function showAddress(conversationId: string | null): void {
+  const path = addressOf(conversationId);
+  if (location.pathname !== path) history.pushState(null, '', path);
+}
 
 async function showFromAddress(): Promise<void> {
   await conversations.show(conversationInPath(location.pathname));

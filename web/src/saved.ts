@@ -1,7 +1,11 @@
 // Small values that outlive the page, in localStorage. A browser that forbids storage only forgets.
 
 /** What of `Storage` is used. */
-export type KeyValue = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
+export interface KeyValue {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
 
 /** A saved JSON value; null when absent or spoilt. Its shape is the caller's to check: anyone may have written it. */
 export function readSaved(storage: KeyValue, key: string): unknown {

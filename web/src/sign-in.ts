@@ -16,12 +16,6 @@ export function saveToken(storage: KeyValue, token: string | null): void {
   writeSaved(storage, KEY, token);
 }
 
-/** The token of `#token=…`; null when the fragment has none. */
-export function tokenInFragment(fragment: string): string | null {
-  const token = new URLSearchParams(fragment.replace(/^#/, '')).get('token');
-  return token === null || token.trim() === '' ? null : token.trim();
-}
-
 export interface SignInView {
   render(state: AppState): void;
 }

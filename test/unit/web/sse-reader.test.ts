@@ -41,7 +41,11 @@ describe('SseParser', () => {
 
   it('takes CR, LF and CRLF for line ends, also a CRLF cut in two', () => {
     const parser = new SseParser();
-    const frames = [...parser.push('data: 1\r'), ...parser.push('\n\r'), ...parser.push('\ndata: 2\r\rdata: 3\n\n')];
+    const frames = [
+      ...parser.push('data: 1\r'),
+      ...parser.push('\n\r'),
+      ...parser.push('\ndata: 2\r\rdata: 3\n\n'),
+    ];
     expect(frames.map(({ data }) => data)).toEqual(['1', '2', '3']);
   });
 
@@ -60,7 +64,9 @@ describe('readSse', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(frame), fc.array(fc.nat({ max: 40 })), async (frames, sizes) => {
         const whole = bytes(
-          frames.map(({ id, event, data }) => `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`).join(''),
+          frames
+            .map(({ id, event, data }) => `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`)
+            .join(''),
         );
         const pieces: Uint8Array[] = [];
         let from = 0;
@@ -72,12 +78,17 @@ describe('readSse', () => {
   });
 
   it('drops a frame that the end of the stream cuts off', async () => {
-    expect(await framesOf([bytes('data: 1\n\ndata: 2\n')])).toEqual([{ id: null, event: 'message', data: '1' }]);
+    expect(await framesOf([bytes('data: 1\n\ndata: 2\n')])).toEqual([
+      { id: null, event: 'message', data: '1' },
+    ]);
   });
 
   it('tells of every piece, comments too', async () => {
     let pieces = 0;
-    for await (const frame of readSse(bodyOf([bytes(': alive\n\n'), bytes(': alive\n\n')]), () => (pieces += 1)))
+    for await (const frame of readSse(
+      bodyOf([bytes(': alive\n\n'), bytes(': alive\n\n')]),
+      () => (pieces += 1),
+    ))
       expect(frame).toBeUndefined();
     expect(pieces).toBe(2);
   });

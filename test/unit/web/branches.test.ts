@@ -1,0 +1,90 @@
+import fc from 'fast-check';
+import { choosing, lastAnswerOf, visiblePath } from '../../../web/src/branches.ts';
+import { turn } from './turns.ts';
+
+const ids = (path: ReturnType<typeof visiblePath>): string[] =>
+  path.map((step) => step.turn.turn_id);
+const NONE = new Map<string, string>();
+
+// u1 ─ a2 ─ u3 ─ a4
+//    └ a5 ─ u6 ─ a7
+const TREE = [
+  turn('1', null),
+  turn('2', '1'),
+  turn('3', '2'),
+  turn('4', '3'),
+  turn('5', '1', { replaces_turn_id: '2' }),
+  turn('6', '5'),
+  turn('7', '6'),
+];
+
+describe('visiblePath', () => {
+  it('is empty without turns', () => {
+    expect(visiblePath([], NONE)).toEqual([]);
+  });
+
+  it('ends in the newest turn when nothing was chosen', () => {
+    expect(ids(visiblePath(TREE, NONE))).toEqual(['1', '5', '6', '7']);
+  });
+
+  it('stays on an older branch that was gone on with last', () => {
+    expect(ids(visiblePath([...TREE, turn('8', '4')], NONE))).toEqual(['1', '2', '3', '4', '8']);
+  });
+
+  it('takes the branch that was chosen', () => {
+    expect(ids(visiblePath(TREE, new Map([['1', '2']])))).toEqual(['1', '2', '3', '4']);
+  });
+
+  it('lists all siblings at a place, oldest first, whatever order they come in', () => {
+    const [, second] = visiblePath([...TREE].reverse(), NONE);
+    expect(second?.siblings.map(({ turn_id }) => turn_id)).toEqual(['2', '5']);
+  });
+
+  it('takes an edited first message for a sibling of the first', () => {
+    const [first] = visiblePath([turn('1', null), turn('2', null)], NONE);
+    expect([first?.turn.turn_id, first?.siblings.length]).toEqual(['2', 2]);
+  });
+
+  it('begins where its page begins when older turns are not read yet', () => {
+    expect(ids(visiblePath(TREE.slice(2), NONE))).toEqual(['5', '6', '7']);
+  });
+
+  it('does not loop on links that form a circle', () => {
+    expect(ids(visiblePath([turn('1', '2'), turn('2', '1')], NONE)).length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('choosing', () => {
+  it('leads the path through the turn, from any branch', () => {
+    const path = visiblePath(TREE, choosing(TREE, new Map([['1', '5']]), '3'));
+    expect(ids(path)).toEqual(['1', '2', '3', '4']);
+  });
+
+  it('leads the path through any turn of any tree', () => {
+    const trees = fc
+      .array(fc.nat(), { minLength: 1, maxLength: 40 })
+      .map((parents) =>
+        parents.map((seed, index) => turn(name(index), index === 0 ? null : name(seed % index))),
+      );
+    fc.assert(
+      fc.property(trees, fc.nat(), (turns, seed) => {
+        const aim = name(seed % turns.length);
+        expect(ids(visiblePath(turns, choosing(turns, NONE, aim)))).toContain(aim);
+      }),
+    );
+  });
+});
+
+describe('lastAnswerOf', () => {
+  it('skips a message that has no answer', () => {
+    expect(lastAnswerOf(visiblePath([...TREE, turn('8', '7')], NONE))).toBe('7');
+  });
+
+  it('is null at the start of a conversation', () => {
+    expect(lastAnswerOf(visiblePath([turn('1', null)], NONE))).toBeNull();
+  });
+});
+
+function name(index: number): string {
+  return String(index).padStart(3, '0');
+}
