@@ -79,6 +79,11 @@ export async function closeRequest(db: Db, turnId: TurnId): Promise<void> {
   await rows(db, 'update turn_requests set ended_at = now(), content = null where turn_id = $1 and ended_at is null', [turnId]);
 }
 
+/** Takes back a request whose workflow could not be started: as if it had never been accepted. */
+export async function withdrawRequest(db: Db, turnId: TurnId): Promise<void> {
+  await rows(db, 'delete from turn_requests where turn_id = $1 and ended_at is null', [turnId]);
+}
+
 interface RequestRow {
   turn_id: TurnId;
   user_turn_id: TurnId;

@@ -1,0 +1,28 @@
+// What the app is made of: everything it touches comes in here, so that tests can give twins.
+import type { Catalog } from '../contracts/catalog.ts';
+import type { Limiter } from '../contracts/limiter.ts';
+import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
+import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
+import type { Pool } from '../postgres/pool.ts';
+import type { Config } from '../process/config.ts';
+import type { Logger } from '../process/logger.ts';
+import type { Metrics } from '../process/metrics.ts';
+import type { DisconnectGrace } from './disconnect-grace.ts';
+import type { OpenStreams } from './open-streams.ts';
+
+export interface GatewayDeps {
+  readonly db: Pool;
+  readonly turnLog: TurnLogWriter & TurnLogReader;
+  readonly limiter: Limiter;
+  readonly dispatch: TurnDispatch;
+  /** Sequences waiting in the pool's least busy worker; null when unknown. */
+  readonly leastWaiting: (pool: string) => Promise<number | null>;
+  readonly catalog: Catalog;
+  readonly http: Config['http'];
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly streams: OpenStreams;
+  readonly grace: DisconnectGrace;
+  /** Named readiness checks. */
+  readonly ready: Readonly<Record<string, () => Promise<boolean> | boolean>>;
+}

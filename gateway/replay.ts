@@ -1,0 +1,34 @@
+// From log entries to frames: what is shown, under which name, and how a replay merges tokens.
+import type { NumberedEntry } from '../contracts/turn-events.ts';
+import { frame } from './sse.ts';
+
+/** Characters of one merged token frame: large enough to be few, small enough for a client's line buffer. */
+const MAX_MERGED_CHARS = 64 * 1024;
+
+/** The frame of one entry, or null for what is not shown. */
+export function frameOf(entry: NumberedEntry): string | null {
+  switch (entry.type) {
+    case 'safe':
+      return null;
+    case 'end':
+      return frame(entry.n, 'done', entry.data);
+    case 'token':
+      return entry.data.text === '' ? null : frame(entry.n, 'token', { text: entry.data.text });
+    default:
+      return frame(entry.n, entry.type, entry.data);
+  }
+}
+
+/** Runs of token entries become one entry that carries the last number; a text is never split. */
+export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] {
+  const merged: NumberedEntry[] = [];
+  for (const entry of entries) {
+    const last = merged.at(-1);
+    if (entry.type === 'token' && last?.type === 'token' && last.data.text.length + entry.data.text.length <= MAX_MERGED_CHARS) {
+      merged[merged.length - 1] = { n: entry.n, type: 'token', data: { text: last.data.text + entry.data.text, ids: [] } };
+    } else {
+      merged.push(entry);
+    }
+  }
+  return merged;
+}

@@ -1,0 +1,69 @@
+// Turns: take one, resume its stream, cancel.
+import type { Request, Router } from 'express';
+import { cancelBody, noQuery, turnBody } from '../../contracts/api.ts';
+import { AppError } from '../../contracts/errors.ts';
+import { isUuid } from '../../contracts/ids.ts';
+import type { TurnId } from '../../contracts/ids.ts';
+import { findRequest, runningTurns } from '../../postgres/turn-requests.ts';
+import { principalOf } from '../authenticate.ts';
+import { cancelTurn } from '../cancel-turn.ts';
+import type { GatewayDeps } from '../deps.ts';
+import { lastEventId } from '../last-event-id.ts';
+import { setRateLimitHeaders } from '../rate-limit-headers.ts';
+import { acceptAsked, startTurn } from '../turn-acceptance.ts';
+import { relayEvents, relayReply } from '../turn-relay.ts';
+import { conversationOf } from './conversations.ts';
+
+export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
+  const { db, metrics } = deps;
+
+  router.post('/v1/conversations/:id/turns', async (request, response) => {
+    const startedAt = performance.now();
+    const body = turnBody.parse(request.body);
+    const type = request.accepts(['text/event-stream', 'application/json']);
+    if (type === false) throw new AppError('NOT_ACCEPTABLE');
+    const principal = principalOf(response);
+    const asked = { body, principal, idempotencyKey: idempotencyKeyOf(request), conversation: await conversationOf(db, request, response) };
+    const { turn, isRepeat, hasEnded } = await acceptAsked(deps, asked, ({ state }) => setRateLimitHeaders(response, state));
+    metrics.turnStage.observe({ stage: 'accept' }, (performance.now() - startedAt) / 1000);
+    const relayed = {
+      conversationId: turn.conversationId,
+      turnId: turn.turnId,
+      after: 0,
+      onFirstToken: () => isRepeat || metrics.turnTtft.observe({ tier: principal.tier, pool: turn.pool }, (performance.now() - startedAt) / 1000),
+    };
+    const begin = (): Promise<void> => (hasEnded ? Promise.resolve() : startTurn(deps, principal, turn));
+    await (type === 'application/json' ? relayReply(deps, response, relayed, begin) : relayEvents(deps, response, relayed, begin));
+  });
+
+  router.get('/v1/conversations/:id/turns/:turn/stream', async (request, response) => {
+    noQuery.parse(request.query);
+    const { conversationId } = await conversationOf(db, request, response);
+    const turnId = turnIdOf(request.params['turn']);
+    const found = await findRequest(db, turnId);
+    if (found?.conversationId !== conversationId) throw new AppError('TURN_NOT_FOUND');
+    await relayEvents(deps, response, { conversationId, turnId, after: lastEventId(request) });
+  });
+
+  router.post('/v1/conversations/:id/cancel', async (request, response) => {
+    const { turn_id: named } = cancelBody.parse(request.body ?? {});
+    const { conversationId } = await conversationOf(db, request, response);
+    const running = await runningTurns(db, conversationId);
+    const asked = running.filter(({ turnId }) => named === undefined || turnId === named.toLowerCase());
+    await Promise.all(asked.map(({ turnId }) => cancelTurn(deps, conversationId, turnId)));
+    response.status(204).end();
+  });
+}
+
+function turnIdOf(id: unknown): TurnId {
+  if (typeof id !== 'string' || !isUuid(id)) throw new AppError('TURN_NOT_FOUND');
+  return id.toLowerCase() as TurnId;
+}
+
+/** Keys are the caller's own; any printable text of up to 255 characters. */
+function idempotencyKeyOf(request: Request): string | null {
+  const key = request.get('idempotency-key');
+  if (key === undefined) return null;
+  if (!/^[\x20-\x7e]{1,255}$/.test(key)) throw new AppError('INVALID_REQUEST', { message: 'Idempotency-Key must be 1 to 255 printable characters.', param: 'Idempotency-Key' });
+  return key;
+}

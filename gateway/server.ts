@@ -1,0 +1,87 @@
+// Process entry of a gateway: wiring, listening, and draining.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { loadCatalog } from '../contracts/catalog.ts';
+import { RuleModerator } from '../moderation/input-policy.ts';
+import { createPool } from '../postgres/pool.ts';
+import { loadConfig } from '../process/config.ts';
+import { createLogger } from '../process/logger.ts';
+import { createMetrics } from '../process/metrics.ts';
+import { projectPath } from '../process/paths.ts';
+import { installShutdown } from '../process/shutdown.ts';
+import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
+import { createTurnDispatch } from '../process/turn-dispatch.ts';
+import { ChannelHub } from '../redis/channel-hub.ts';
+import { connectRedis, connectSubscriber } from '../redis/connection.ts';
+import { RedisLimiter } from '../redis/limiter.ts';
+import { leastWaiting } from '../redis/pool-pressure.ts';
+import { RedisTurnLog } from '../redis/turn-log.ts';
+import { createApp } from './app.ts';
+import { DisconnectGrace } from './disconnect-grace.ts';
+import { startEmbeddedWorker } from './embedded-worker.ts';
+import { answerClientError } from './error-handler.ts';
+import { OpenStreams } from './open-streams.ts';
+
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  const logger = createLogger('gateway', config);
+  const shutdown = installShutdown(logger, config.http.drainMs + 10_000);
+  const catalog = loadCatalog(config.catalogPath);
+  const metrics = createMetrics();
+  const db = createPool(config.postgres, (error) => logger.warn({ error }, 'an idle database connection broke'));
+  shutdown.onStop('postgres', () => db.end());
+  const onError = (error: Error): void => logger.warn({ error }, 'redis connection error');
+  const redis = connectRedis({ url: config.redis.url, scriptsFolder: projectPath('redis', 'lua'), onError });
+  shutdown.onStop('redis', () => redis.disconnect());
+  const hub = new ChannelHub(connectSubscriber(redis, onError));
+  shutdown.onStop('subscriber', () => hub.close());
+  installTemporalRuntime(logger);
+  const connection = await connectTemporal(config.temporal);
+  shutdown.onStop('temporal', () => connection.close());
+
+  const turnLog = new RedisTurnLog(redis, hub);
+  const limiter = new RedisLimiter(redis);
+  const embedded = await startEmbeddedWorker(connection, config, { db, catalog, metrics, logger, turnLog, limiter, moderator: new RuleModerator() });
+  shutdown.onStop('turn worker', () => embedded.stop());
+  embedded.running.catch((error: unknown) => {
+    logger.fatal({ error }, 'the embedded turn worker failed');
+    return shutdown.stop(1);
+  });
+  const dispatch = createTurnDispatch({ connection, settings: config.temporal, catalog, isEager: true });
+  const grace = new DisconnectGrace({ turnLog, dispatch, logger, graceMs: config.http.disconnectGraceMs });
+  const streams = new OpenStreams(metrics.sseStreams, config.http.heartbeatMs);
+  const ready = {
+    postgres: async () => (await db.query('select 1')).rowCount === 1,
+    redis: async () => (await redis.ping()) === 'PONG',
+    temporal: async () => {
+      await connection.workflowService.getSystemInfo({});
+      return true;
+    },
+    turn_worker: () => embedded.isRunning(),
+  };
+  const app = createApp({
+    db, turnLog, limiter, dispatch, catalog, metrics, logger, streams, grace, ready,
+    http: config.http,
+    leastWaiting: (pool) => leastWaiting(redis, pool),
+  });
+  const server = createServer({ keepAliveTimeout: 65_000, headersTimeout: 20_000, requestTimeout: 60_000 }, app);
+  server.on('clientError', answerClientError);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(config.http.port, config.http.host, resolve);
+  });
+  shutdown.onStop('http', async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    grace.stop();
+    streams.drain();
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), 1000).unref();
+    await closed;
+  });
+  logger.info({ port: (server.address() as AddressInfo).port }, 'started');
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${JSON.stringify({ level: 'fatal', kind: 'gateway', msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`);
+  process.exit(1);
+});

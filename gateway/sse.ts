@@ -1,0 +1,30 @@
+// Server-sent events on the wire. Source: WHATWG HTML, §9.2 (server-sent events).
+import type { Response } from 'express';
+
+/** Headers of every stream: nothing in between may buffer, change or keep it. */
+export function openEventStream(response: Response): void {
+  response.status(200).set({
+    'Content-Type': 'text/event-stream; charset=utf-8',
+    'Cache-Control': 'no-cache, no-transform',
+    'X-Accel-Buffering': 'no',
+    Connection: 'keep-alive',
+  });
+  response.flushHeaders();
+}
+
+/**
+ * One frame. The data is JSON, which has no line breaks of its own (they are escaped), so one `data:` line holds it;
+ * U+2028 and lone surrogates are escaped or replaced by JSON and UTF-8, and NUL is escaped.
+ * @param event one of our own names, letters only
+ */
+export function frame(id: number, event: string, data: object): string {
+  return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+/** A comment: keeps proxies and clients from taking a quiet stream for a dead one. */
+export const HEARTBEAT = ': heartbeat\n\n';
+
+/** Tells the client when to come back, before a stream is closed that it should resume. */
+export function reconnectAfter(ms: number): string {
+  return `retry: ${ms}\n\n`;
+}

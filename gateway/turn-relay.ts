@@ -1,0 +1,104 @@
+// A turn's entries to one client: as events, or gathered into one JSON reply.
+import type { Response } from 'express';
+import type { ConversationId, TurnId } from '../contracts/ids.ts';
+import type { TurnReply } from '../contracts/api.ts';
+import { AppError } from '../contracts/errors.ts';
+import type { DoneData, NumberedEntry, OpenData } from '../contracts/turn-events.ts';
+import type { GatewayDeps } from './deps.ts';
+import type { OpenStream } from './open-streams.ts';
+import { frameOf } from './replay.ts';
+import { openEventStream } from './sse.ts';
+import { TurnFeed } from './turn-feed.ts';
+
+export interface RelayedTurn {
+  readonly conversationId: ConversationId;
+  readonly turnId: TurnId;
+  /** The last entry the client has. */
+  readonly after: number;
+  /** Called with the first token entry. */
+  readonly onFirstToken?: () => void;
+}
+
+/**
+ * Subscribes, lets `begin` run (which may create the log and start the workflow), then relays until `end` or until the
+ * client goes. Headers are sent with the first entries, so a failure before them is a plain error response.
+ */
+export async function relayEvents(deps: GatewayDeps, response: Response, turn: RelayedTurn, begin: () => Promise<void> = async () => undefined): Promise<void> {
+  const stream: OpenStream = {
+    write: (text) => void (response.headersSent && !response.writableEnded && response.write(text)),
+    close: () => void response.end(),
+  };
+  let isFirstToken = true;
+  const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, turn.after, {
+    onEntries: (entries) => {
+      if (!response.headersSent) openEventStream(response);
+      if (isFirstToken && entries.some((entry) => entry.type === 'token')) {
+        isFirstToken = false;
+        turn.onFirstToken?.();
+      }
+      response.write(entries.map((entry) => frameOf(entry) ?? '').join(''));
+      // A reader that does not keep up is let go: it resumes by its last number, at its own pace.
+      if (response.writableLength > deps.http.streamBufferBytes) response.destroy();
+      if (feed.hasEnded) response.end();
+    },
+    onLost: () => void response.end(),
+  });
+  const leave = watch(deps, response, turn, feed, stream);
+  try {
+    await feed.subscribe();
+    await begin();
+    await feed.start();
+    if (!response.headersSent) openEventStream(response);
+    if (feed.hasEnded) response.end();
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+/** Waits for the end and answers with one JSON object. */
+export async function relayReply(deps: GatewayDeps, response: Response, turn: RelayedTurn, begin: () => Promise<void>): Promise<void> {
+  const gathered: NumberedEntry[] = [];
+  const outcome = new Promise<void>((resolve, reject) => {
+    const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, 0, {
+      onEntries: (entries) => {
+        gathered.push(...entries);
+        if (feed.hasEnded) resolve();
+      },
+      onLost: () => reject(new AppError('STREAM_UNAVAILABLE')),
+    });
+    const leave = watch(deps, response, turn, feed, { write: () => undefined, close: () => reject(new AppError('STREAM_UNAVAILABLE')) });
+    response.once('close', () => resolve());
+    feed.subscribe().then(begin).then(() => feed.start()).then(() => feed.hasEnded && resolve()).catch((error: unknown) => {
+      leave();
+      reject(error);
+    });
+  });
+  await outcome;
+  if (!response.destroyed) response.json(replyOf(gathered));
+}
+
+/** Counts the reader in, and out when the response closes; returns what counts it out early. */
+function watch(deps: GatewayDeps, response: Response, turn: RelayedTurn, feed: TurnFeed, stream: OpenStream): () => void {
+  deps.streams.add(stream);
+  deps.grace.arrived(turn.turnId);
+  let isHere = true;
+  const leave = (): void => {
+    if (!isHere) return;
+    isHere = false;
+    deps.streams.remove(stream);
+    void feed.close().then(() => deps.grace.left(turn.conversationId, turn.turnId, feed.hasEnded));
+  };
+  response.once('close', leave);
+  response.on('error', leave);
+  return leave;
+}
+
+function replyOf(entries: readonly NumberedEntry[]): TurnReply {
+  const open = entries.find((entry) => entry.type === 'open')?.data as OpenData | undefined;
+  const done = entries.find((entry) => entry.type === 'end')?.data as DoneData | undefined;
+  if (open === undefined || done === undefined) throw new AppError('STREAM_UNAVAILABLE');
+  const { turn_id, user_turn_id, conversation_id, model, served_model } = open;
+  const content = entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+  return { turn_id, user_turn_id, conversation_id, model, served_model, content, finish_reason: done.finish_reason, usage: done.usage };
+}

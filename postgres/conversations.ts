@@ -1,0 +1,119 @@
+// Conversations of one user. Every statement names the owner: what is not theirs is not there.
+import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
+import { row, rows, transaction } from './pool.ts';
+import type { Db, Pool } from './pool.ts';
+
+export interface StoredConversation {
+  readonly conversationId: ConversationId;
+  readonly model: string;
+  readonly region: string;
+  readonly systemPrompt: string | null;
+  readonly title: string | null;
+  readonly activeTurnId: TurnId | null;
+  readonly archivedAt: Date | null;
+  readonly createdAt: Date;
+  readonly lastTurnAt: Date;
+}
+
+export interface NewConversation {
+  readonly conversationId: ConversationId;
+  readonly userId: UserId;
+  readonly orgId: OrgId;
+  readonly model: string;
+  readonly region: string;
+  readonly systemPrompt: string | null;
+  readonly title: string | null;
+}
+
+export async function insertConversation(db: Db, each: NewConversation): Promise<void> {
+  await rows(
+    db,
+    `insert into conversations (conversation_id, user_id, org_id, model, region, system_prompt, title) values ($1, $2, $3, $4, $5, $6, $7)`,
+    [each.conversationId, each.userId, each.orgId, each.model, each.region, each.systemPrompt, each.title],
+  );
+}
+
+export async function findConversation(db: Db, userId: UserId, id: ConversationId): Promise<StoredConversation | null> {
+  const found = await row<ConversationRow>(db, `${SELECT} where conversation_id = $1 and user_id = $2`, [id, userId]);
+  return found === null ? null : toConversation(found);
+}
+
+/** A place in the list: everything after it is older. */
+export interface ListPlace {
+  readonly lastTurnAt: Date;
+  readonly conversationId: ConversationId;
+}
+
+/** Newest first, from `before` on. */
+export async function listConversations(db: Db, userId: UserId, before: ListPlace | null, limit: number): Promise<StoredConversation[]> {
+  const found = await rows<ConversationRow>(
+    db,
+    `${SELECT} where user_id = $1 and ($2::timestamptz is null or (date_trunc('milliseconds', last_turn_at), conversation_id) < ($2, $3))
+     order by date_trunc('milliseconds', last_turn_at) desc, conversation_id desc limit $4`,
+    [userId, before?.lastTurnAt ?? null, before?.conversationId ?? null, limit],
+  );
+  return found.map(toConversation);
+}
+
+export interface ConversationChange {
+  readonly title?: string | null | undefined;
+  readonly isArchived?: boolean | undefined;
+}
+
+/** Renames or archives; null when there is no such conversation. */
+export async function changeConversation(db: Db, userId: UserId, id: ConversationId, change: ConversationChange): Promise<StoredConversation | null> {
+  const changed = await row<ConversationRow>(
+    db,
+    `update conversations set
+       title = case when $3 then $4 else title end,
+       archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end
+     where conversation_id = $1 and user_id = $2 returning ${COLUMNS}`,
+    [id, userId, change.title !== undefined, change.title ?? null, change.isArchived ?? null],
+  );
+  return changed === null ? null : toConversation(changed);
+}
+
+/**
+ * Deletes every row of a conversation but its ledger, which has no text. The conversation goes first: a turn that is
+ * being stored either finishes before, or finds nothing to store into.
+ * @returns ids of its turns' logs; null when there is no such conversation
+ */
+export async function deleteConversation(pool: Pool, userId: UserId, id: ConversationId): Promise<TurnId[] | null> {
+  return transaction(pool, async (client) => {
+    const deleted = await row(client, 'delete from conversations where conversation_id = $1 and user_id = $2 returning conversation_id', [id, userId]);
+    if (deleted === null) return null;
+    await rows(client, 'delete from user_memory where user_id = $1 and source_turn_id in (select turn_id from turns where conversation_id = $2)', [userId, id]);
+    await rows(client, 'delete from turns where conversation_id = $1', [id]);
+    const requests = await rows<{ turn_id: TurnId }>(client, 'delete from turn_requests where conversation_id = $1 returning turn_id', [id]);
+    return requests.map((each) => each.turn_id);
+  });
+}
+
+interface ConversationRow {
+  conversation_id: ConversationId;
+  model: string;
+  region: string;
+  system_prompt: string | null;
+  title: string | null;
+  active_turn_id: TurnId | null;
+  archived_at: Date | null;
+  created_at: Date;
+  last_turn_at: Date;
+}
+
+const COLUMNS = 'conversation_id, model, region, system_prompt, title, active_turn_id, archived_at, created_at, last_turn_at';
+const SELECT = `select ${COLUMNS} from conversations`;
+
+function toConversation(each: ConversationRow): StoredConversation {
+  return {
+    conversationId: each.conversation_id,
+    model: each.model,
+    region: each.region,
+    systemPrompt: each.system_prompt,
+    title: each.title,
+    activeTurnId: each.active_turn_id,
+    archivedAt: each.archived_at,
+    createdAt: each.created_at,
+    lastTurnAt: each.last_turn_at,
+  };
+}
