@@ -6,8 +6,8 @@ import type { ChildSpec } from './child-spec.ts';
 import type { HomeFolder } from './home-folder.ts';
 import type { PlannedProcess } from './topology.ts';
 
-/** A process gets its drain time and this much more before it is killed. */
-const STOP_MARGIN_MS = 5000;
+/** A process gets its drain time and this much more before it is killed; it gives itself 10 s more (process/shutdown.ts). */
+const STOP_MARGIN_MS = 12_000;
 
 export interface NodeProcessContext {
   readonly home: HomeFolder;

@@ -27,7 +27,16 @@ const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
     'types of inference',
     'types of process',
   ],
-  gateway: ['contracts', 'policy', 'postgres', 'redis', 'process', 'workflows', 'activities'],
+  gateway: [
+    'contracts',
+    'policy',
+    'postgres',
+    'redis',
+    'process',
+    'workflows',
+    'activities',
+    'moderation',
+  ],
   workers: [
     'contracts',
     'policy',
