@@ -36,6 +36,7 @@ export interface AppState {
   readonly isSignedIn: boolean;
   readonly signInError: string | null;
   readonly models: readonly Model[];
+  /** Null leaves the choice to the service: the conversation's, or the tier's default. */
   readonly model: string | null;
   readonly conversations: readonly Conversation[];
   readonly nextCursor: string | null;

@@ -28,7 +28,8 @@ export interface Session {
   /** Tries a token: the saved one when none is given. */
   signIn(token?: string): Promise<void>;
   signOut(message: string | null): void;
-  chooseModel(model: string): void;
+  /** Null leaves it to the service. */
+  chooseModel(model: string | null): void;
 }
 
 export function createSession(deps: SessionDeps): Session {
@@ -77,7 +78,7 @@ export function createSession(deps: SessionDeps): Session {
         const models = await loadModels();
         saveToken(storage, token);
         const saved = readSaved(storage, MODEL_KEY);
-        const model = models.find(({ id }) => id === saved)?.id ?? models[0]?.id ?? null;
+        const model = models.find(({ id }) => id === saved)?.id ?? null;
         store.set({ isSignedIn: true, signInError: null, models, model });
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
