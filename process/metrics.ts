@@ -14,8 +14,6 @@ export interface Metrics {
   readonly turnTpot: Histogram<'pool'>;
   readonly turnStage: Histogram<'stage'>;
   readonly turns: Counter<'outcome' | 'tier' | 'pool'>;
-  readonly engineKvBlocks: Gauge<'state' | 'pool'>;
-  readonly engineSequences: Gauge<'state' | 'pool'>;
   readonly engineStep: Histogram<'pool'>;
   readonly sseStreams: Gauge;
 }
@@ -30,8 +28,6 @@ export function createMetrics(): Metrics {
     turnTpot: new Histogram({ name: 'colloquy_turn_tpot_seconds', help: 'Mean seconds per output token after the first', labelNames: ['pool'], buckets: SECONDS, registers }),
     turnStage: new Histogram({ name: 'colloquy_turn_stage_seconds', help: 'Seconds in one stage of a turn', labelNames: ['stage'], buckets: SECONDS, registers }),
     turns: new Counter({ name: 'colloquy_turns_total', help: 'Stored turns', labelNames: ['outcome', 'tier', 'pool'], registers }),
-    engineKvBlocks: new Gauge({ name: 'colloquy_engine_kv_blocks', help: 'KV blocks by state', labelNames: ['state', 'pool'], registers }),
-    engineSequences: new Gauge({ name: 'colloquy_engine_sequences', help: 'Sequences by state', labelNames: ['state', 'pool'], registers }),
     engineStep: new Histogram({ name: 'colloquy_engine_step_seconds', help: 'Seconds of one engine step', labelNames: ['pool'], buckets: SECONDS, registers }),
     sseStreams: new Gauge({ name: 'colloquy_sse_streams', help: 'Open event streams', registers }),
   };

@@ -1,23 +1,23 @@
-// The engine's gauges, read when Prometheus asks.
+// The engine's gauges, read when Prometheus asks: a scrape shows what is, not what was at the last one.
 import type { Engine } from '../contracts/engine.ts';
-import type { Metrics } from '../process/metrics.ts';
 import { Gauge } from '../process/metrics.ts';
+import type { Metrics } from '../process/metrics.ts';
 
-export function observeEngine(metrics: Metrics, pool: string, engine: Engine): void {
-  const collect = (): void => {
-    const { kvBlocks, waiting, running, preempted } = engine.stats();
-    for (const [state, value] of Object.entries(kvBlocks)) metrics.engineKvBlocks.set({ state, pool }, value);
-    for (const [state, value] of Object.entries({ waiting, running, preempted })) metrics.engineSequences.set({ state, pool }, value);
+export function observeEngine({ registry }: Metrics, pool: string, engine: Engine): void {
+  const gauge = (name: string, help: string, read: () => Readonly<Record<string, number>>): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['state', 'pool'],
+      registers: [registry],
+      collect() {
+        for (const [state, value] of Object.entries(read())) this.set({ state, pool }, value);
+      },
+    });
   };
-  collect();
-  // A gauge whose only purpose is its collect(): prom-client calls it before it renders the page.
-  new Gauge({
-    name: 'colloquy_engine_steps',
-    help: 'Steps run since start',
-    registers: [metrics.registry],
-    collect() {
-      collect();
-      this.set(engine.stats().numSteps);
-    },
+  gauge('colloquy_engine_kv_blocks', 'KV blocks by state', () => engine.stats().kvBlocks);
+  gauge('colloquy_engine_sequences', 'Sequences by state', () => {
+    const { waiting, running, preempted } = engine.stats();
+    return { waiting, running, preempted };
   });
 }
