@@ -31,7 +31,9 @@ export function createProgress(stream) {
     drawn = true;
   };
   const stillRunning = () => {
-    for (const [name, task] of tasks) print(`  … ${describe(name, task)}`);
+    for (const [name, task] of tasks) {
+      if (Date.now() - task.since >= STILL_RUNNING_MS / 2) print(`  … ${describe(name, task)}`);
+    }
   };
   const timer = setInterval(
     isTerminal ? redraw : stillRunning,
