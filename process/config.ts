@@ -27,7 +27,7 @@ export const ENVIRONMENT = z.object({
   TEMPORAL_NAMESPACE: z.string().min(1).default('default').describe('Temporal namespace.'),
   WORKFLOW_BUNDLE: z.string().default('dist/workflow-bundle.js').describe('Prebuilt workflow code.'),
   INFERENCE_THREADS: z.coerce.number().int().min(0).max(256).default(0).describe('Threads of one engine; 0 = the machine’s cores.'),
-  FLUSH_MS: ms(0, 1000).default(25).describe('Tokens are gathered this long before they are appended to the turn log.'),
+  FLUSH_MS: ms(0, 1000).default(10).describe('Tokens are gathered this long before they are appended to the turn log.'),
   FLUSH_TOKENS: z.coerce.number().int().min(1).max(4096).default(64).describe('… or until there are this many.'),
 });
 
