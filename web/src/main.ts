@@ -126,6 +126,7 @@ const views = [
   composer,
 ];
 
+const app = byId('app', HTMLElement);
 const newButton = byId('new-conversation', HTMLButtonElement);
 newButton.append(icon('plus'), 'New conversation');
 newButton.addEventListener('click', beginNew);
@@ -152,7 +153,8 @@ store.subscribe(() => {
 function render(): void {
   isRenderDue = false;
   const state = store.get();
-  byId('app', HTMLElement).hidden = !state.isSignedIn;
+  const isNew = app.hidden && state.isSignedIn;
+  app.hidden = !state.isSignedIn;
   const title = state.open.title ?? 'New conversation';
   setText(byId('title', HTMLElement), title);
   document.title =
@@ -160,6 +162,7 @@ function render(): void {
   thread.render(state, Date.now());
   for (const view of views) view.render(state);
   scroll.follow();
+  if (isNew) composer.focus();
   clearTimeout(countdown);
   if (liveInView(state)?.answer.link === 'delayed')
     countdown = setTimeout(render, COUNTDOWN_STEP_MS);
@@ -190,8 +193,16 @@ function newIdempotencyKey(): string {
   ).join('');
 }
 
-const handed = tokenInFragment(location.hash);
-if (handed !== null) history.replaceState(null, '', location.pathname);
-void session.signIn(handed ?? undefined).then(() => {
-  if (store.get().isSignedIn) composer.focus();
+/** A token in the address is used and leaves the address at once, so that it gets into no history or screenshot. */
+function takeToken(): string | undefined {
+  const token = tokenInFragment(location.hash);
+  if (token === null) return undefined;
+  history.replaceState(null, '', location.pathname);
+  return token;
+}
+
+addEventListener('hashchange', () => {
+  const token = takeToken();
+  if (token !== undefined) void session.signIn(token);
 });
+void session.signIn(takeToken());
