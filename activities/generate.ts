@@ -35,31 +35,54 @@ export interface GenerateDeps {
 const HEARTBEAT_MS = 1000;
 
 export function createGenerateActivities(deps: GenerateDeps) {
-  return translateFailures({ generate: (input: GenerateInput): Promise<GenerateResult> => generate(deps, input) }, deps.logger);
+  return translateFailures(
+    { generate: (input: GenerateInput): Promise<GenerateResult> => generate(deps, input) },
+    deps.logger,
+  );
 }
 
 async function generate(deps: GenerateDeps, input: GenerateInput): Promise<GenerateResult> {
   const context = Context.current();
   const { attempt, currentAttemptScheduledTimestampMs } = context.info;
-  deps.metrics.turnStage.observe({ stage: 'dispatch' }, Math.max(0, Date.now() - currentAttemptScheduledTimestampMs) / 1000);
+  deps.metrics.turnStage.observe(
+    { stage: 'dispatch' },
+    Math.max(0, Date.now() - currentAttemptScheduledTimestampMs) / 1000,
+  );
   const epoch = epochOf(input.dispatch, attempt);
   const heartbeats = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
   const cancel = new AbortController();
   // Listening before claiming: a cancel is either in the claim's answer or on this channel.
   const listening = await deps.control.onCancel(input.turnId, () => cancel.abort('cancelled'));
-  const onTemporalCancel = (): void => cancel.abort(context.cancellationDetails?.workerShutdown === true ? 'shutdown' : 'cancelled');
+  const onTemporalCancel = (): void =>
+    cancel.abort(context.cancellationDetails?.workerShutdown === true ? 'shutdown' : 'cancelled');
   context.cancellationSignal.addEventListener('abort', onTemporalCancel, { once: true });
   try {
-    const [prompt, claimed] = await Promise.all([preparePrompt(deps, input), deps.turnLog.claim(input.turnId, epoch)]);
+    const [prompt, claimed] = await Promise.all([
+      preparePrompt(deps, input),
+      deps.turnLog.claim(input.turnId, epoch),
+    ]);
     const log = await ownLog(deps, input, epoch, claimed, prompt);
-    if (claimed !== 'missing' && claimed !== 'fenced' && claimed.isCancelled) cancel.abort('cancelled');
+    if (claimed !== 'missing' && claimed !== 'fenced' && claimed.isCancelled)
+      cancel.abort('cancelled');
     if (context.cancellationSignal.aborted) onTemporalCancel();
     if (epoch > epochOf(1, 1)) await announceRetry(deps, input, epoch, log, attempt);
     const finish = await runSequence(deps, input, epoch, prompt, log, cancel.signal);
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
-    if (cancel.signal.reason === 'shutdown') throw new AppError('GENERATION_FAILED', { message: 'the worker is stopping; another one continues' });
-    const usage = { promptTokens: prompt.tokenIds.length, completionTokens: log.outputIds.length, cachedTokens: 0 };
-    return { finishReason: finishReasonOf(finish), usage, lastEntry: log.entries.length, numAttempts: attempt };
+    if (cancel.signal.reason === 'shutdown')
+      throw new AppError('GENERATION_FAILED', {
+        message: 'the worker is stopping; another one continues',
+      });
+    const usage = {
+      promptTokens: prompt.tokenIds.length,
+      completionTokens: log.outputIds.length,
+      cachedTokens: 0,
+    };
+    return {
+      finishReason: finishReasonOf(finish),
+      usage,
+      lastEntry: log.entries.length,
+      numAttempts: attempt,
+    };
   } finally {
     clearInterval(heartbeats);
     context.cancellationSignal.removeEventListener('abort', onTemporalCancel);
@@ -72,8 +95,15 @@ function finishReasonOf(finish: SequenceFinish): FinishReason {
 }
 
 /** What the log held when it was claimed; a log that Redis lost is begun anew while its turn is still wanted. */
-async function ownLog(deps: GenerateDeps, input: GenerateInput, epoch: number, claimed: ClaimedLog | 'fenced' | 'missing', prompt: PreparedPrompt): Promise<RecalledLog> {
-  if (claimed === 'fenced' || (claimed !== 'missing' && claimed.isEnded)) throw new AppError('FENCED');
+async function ownLog(
+  deps: GenerateDeps,
+  input: GenerateInput,
+  epoch: number,
+  claimed: ClaimedLog | 'fenced' | 'missing',
+  prompt: PreparedPrompt,
+): Promise<RecalledLog> {
+  if (claimed === 'fenced' || (claimed !== 'missing' && claimed.isEnded))
+    throw new AppError('FENCED');
   if (claimed !== 'missing') return recallLog(claimed.entries);
   deps.logger.warn({ turnId: input.turnId }, 'turn log is missing, restoring it');
   const log = recallLog([{ n: 1, type: 'open', data: prompt.open }]);
@@ -81,13 +111,24 @@ async function ownLog(deps: GenerateDeps, input: GenerateInput, epoch: number, c
   return log;
 }
 
-async function restore(deps: GenerateDeps, input: GenerateInput, epoch: number, log: RecalledLog): Promise<void> {
+async function restore(
+  deps: GenerateDeps,
+  input: GenerateInput,
+  epoch: number,
+  log: RecalledLog,
+): Promise<void> {
   const owner = { userId: input.userId, conversationId: input.conversationId };
   const result = await deps.turnLog.restore(owner, input.turnId, epoch, log.entries);
   if (result !== 'ok') throw new AppError('FENCED');
 }
 
-async function announceRetry(deps: GenerateDeps, input: GenerateInput, epoch: number, log: RecalledLog, attempt: number): Promise<void> {
+async function announceRetry(
+  deps: GenerateDeps,
+  input: GenerateInput,
+  epoch: number,
+  log: RecalledLog,
+  attempt: number,
+): Promise<void> {
   const entry: NumberedEntry = { n: log.entries.length + 1, type: 'retry', data: { attempt } };
   const result = await deps.turnLog.append(input.turnId, epoch, [entry]);
   if (result === 'fenced') throw new AppError('FENCED');
@@ -96,7 +137,14 @@ async function announceRetry(deps: GenerateDeps, input: GenerateInput, epoch: nu
 }
 
 /** Submits the sequence and relays its tokens until it ends or is told to. `log` grows with what is appended. */
-async function runSequence(deps: GenerateDeps, input: GenerateInput, epoch: number, prompt: PreparedPrompt, log: RecalledLog, cancelled: AbortSignal): Promise<SequenceFinish> {
+async function runSequence(
+  deps: GenerateDeps,
+  input: GenerateInput,
+  epoch: number,
+  prompt: PreparedPrompt,
+  log: RecalledLog,
+  cancelled: AbortSignal,
+): Promise<SequenceFinish> {
   const text = deps.model.createTextStream(prompt.params.stop);
   for (const id of log.outputIds) text.push(id);
   // What an earlier attempt already said is not said again, only remembered.
@@ -117,7 +165,12 @@ async function runSequence(deps: GenerateDeps, input: GenerateInput, epoch: numb
       if (result !== 'missing') return result;
       // Redis lost the log, or the conversation was deleted; only the store knows.
       await preparePrompt(deps, input);
-      return deps.turnLog.restore({ userId: input.userId, conversationId: input.conversationId }, input.turnId, epoch, log.entries);
+      return deps.turnLog.restore(
+        { userId: input.userId, conversationId: input.conversationId },
+        input.turnId,
+        epoch,
+        log.entries,
+      );
     },
     onLost: (why) => {
       lost = why;
@@ -148,7 +201,8 @@ async function runSequence(deps: GenerateDeps, input: GenerateInput, epoch: numb
             isStopped = flusher.push([id]);
             if (isStopped) break;
           }
-          if (before === numBefore) deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
+          if (before === numBefore)
+            deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
           if (isStopped) deps.model.engine.abort(seqId);
         },
         onFinish: (end) => {
@@ -164,8 +218,18 @@ async function runSequence(deps: GenerateDeps, input: GenerateInput, epoch: numb
   return finish;
 }
 
-function observe(deps: GenerateDeps, input: GenerateInput, firstTokenAt: number | null, numTokens: number, startedAt: number): void {
+function observe(
+  deps: GenerateDeps,
+  input: GenerateInput,
+  firstTokenAt: number | null,
+  numTokens: number,
+  startedAt: number,
+): void {
   const now = performance.now();
   deps.metrics.turnStage.observe({ stage: 'generate' }, (now - startedAt) / 1000);
-  if (firstTokenAt !== null && numTokens > 1) deps.metrics.turnTpot.observe({ pool: input.pool }, (now - firstTokenAt) / (numTokens - 1) / 1000);
+  if (firstTokenAt !== null && numTokens > 1)
+    deps.metrics.turnTpot.observe(
+      { pool: input.pool },
+      (now - firstTokenAt) / (numTokens - 1) / 1000,
+    );
 }

@@ -46,7 +46,8 @@ export function createMaintenanceActivities(deps: MaintenanceDeps) {
         turnsClosed += 1;
       }
     }
-    if (turnsStarted + turnsClosed > 0) deps.logger.warn({ turnsStarted, turnsClosed }, 'recovered turns without a workflow');
+    if (turnsStarted + turnsClosed > 0)
+      deps.logger.warn({ turnsStarted, turnsClosed }, 'recovered turns without a workflow');
     return { turnsStarted, turnsClosed };
   };
 
@@ -56,10 +57,19 @@ export function createMaintenanceActivities(deps: MaintenanceDeps) {
 async function inputOf(db: Pool, request: StoredRequest): Promise<TurnInput | null> {
   const { turnId, userTurnId, conversationId, userId, model, pool } = request;
   const authorized = await authorizeTurn(db, userId, conversationId);
-  return authorized === null ? null : { turnId, userTurnId, conversationId, userId, tier: authorized.tier as Tier, model, pool };
+  return authorized === null
+    ? null
+    : { turnId, userTurnId, conversationId, userId, tier: authorized.tier as Tier, model, pool };
 }
 
 function failed(turn: TurnInput): PersistInput {
   const route = { model: turn.model, servedModel: turn.model, pool: turn.pool };
-  return { turn, route, finishReason: 'error', errorCode: 'GENERATION_FAILED', verdict: null, usage: null };
+  return {
+    turn,
+    route,
+    finishReason: 'error',
+    errorCode: 'GENERATION_FAILED',
+    verdict: null,
+    usage: null,
+  };
 }

@@ -11,7 +11,8 @@ const IDLE_MS = 10 * 60_000;
 const SWEEP_LIMIT = 100;
 
 export function createMemoryActivities(deps: { readonly db: Pool; readonly logger: Logger }) {
-  const findIdleConversations = (): Promise<IdleConversation[]> => idleConversations(deps.db, IDLE_MS, SWEEP_LIMIT);
+  const findIdleConversations = (): Promise<IdleConversation[]> =>
+    idleConversations(deps.db, IDLE_MS, SWEEP_LIMIT);
 
   /** Moves the boundary to `lastTurnId`, once. Facts will be stored in the same transaction. */
   const extractMemory = async (idle: IdleConversation): Promise<void> => {

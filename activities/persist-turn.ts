@@ -31,7 +31,8 @@ interface PersistDeps {
 export async function persistTurn(deps: PersistDeps, input: PersistInput): Promise<PersistResult> {
   const { turnId, conversationId } = input.turn;
   const sealed = await deps.turnLog.claim(turnId, SEAL_EPOCH);
-  if (sealed === 'fenced') throw new AppError('INVARIANT_VIOLATED', { message: 'a log is sealed above the seal' });
+  if (sealed === 'fenced')
+    throw new AppError('INVARIANT_VIOLATED', { message: 'a log is sealed above the seal' });
   if (sealed === 'missing' || sealed.isEnded) {
     const stored = await alreadyStored(deps, input);
     if (stored !== null) return stored;
@@ -39,8 +40,16 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
   }
   const delivered = summarize(sealed === 'missing' ? [] : sealed.entries);
   const usage = { ...(input.usage ?? ZERO_USAGE), completionTokens: delivered.numTokens };
-  const prices = deps.catalog.models[input.route.model]?.prices ?? { input: 0, cached_input: 0, output: 0 };
-  const result: PersistResult = { finishReason: input.finishReason, usage, costUsd: costUsd(usage, prices) };
+  const prices = deps.catalog.models[input.route.model]?.prices ?? {
+    input: 0,
+    cached_input: 0,
+    output: 0,
+  };
+  const result: PersistResult = {
+    finishReason: input.finishReason,
+    usage,
+    costUsd: costUsd(usage, prices),
+  };
   const closing = closingEntries(input, result);
   const end = delivered.text.length;
   const isStored = await storeAssistantTurn(deps.db, {
@@ -59,13 +68,31 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
   });
   if (!isStored) return dropDeleted(deps, input, result);
   await deps.turnLog.end(turnId, closing);
-  deps.metrics.turns.inc({ outcome: input.finishReason, tier: input.turn.tier, pool: input.route.pool });
-  deps.logger.info({ turnId, conversationId, outcome: input.finishReason, code: input.errorCode ?? undefined, pool: input.route.pool, ...usage }, 'turn ended');
+  deps.metrics.turns.inc({
+    outcome: input.finishReason,
+    tier: input.turn.tier,
+    pool: input.route.pool,
+  });
+  deps.logger.info(
+    {
+      turnId,
+      conversationId,
+      outcome: input.finishReason,
+      code: input.errorCode ?? undefined,
+      pool: input.route.pool,
+      ...usage,
+    },
+    'turn ended',
+  );
   return result;
 }
 
 /** The conversation was deleted while its turn ran: nothing of the turn may stay. */
-async function dropDeleted(deps: PersistDeps, input: PersistInput, result: PersistResult): Promise<PersistResult> {
+async function dropDeleted(
+  deps: PersistDeps,
+  input: PersistInput,
+  result: PersistResult,
+): Promise<PersistResult> {
   await deps.turnLog.end(input.turn.turnId, closingEntries(input, result)); // Readers that are still there get their end.
   await deps.turnLog.remove(input.turn.turnId);
   await closeRequest(deps.db, input.turn.turnId);
@@ -74,7 +101,10 @@ async function dropDeleted(deps: PersistDeps, input: PersistInput, result: Persi
 }
 
 /** The result of an earlier attempt whose answer was lost after its commit; its log gets its end if it lacks one. */
-async function alreadyStored(deps: PersistDeps, input: PersistInput): Promise<PersistResult | null> {
+async function alreadyStored(
+  deps: PersistDeps,
+  input: PersistInput,
+): Promise<PersistResult | null> {
   const stored = await findTurn(deps.db, input.turn.conversationId, input.turn.turnId);
   if (stored === null || stored.usage === null) return null;
   const usage: TokenUsage = {
@@ -82,7 +112,11 @@ async function alreadyStored(deps: PersistDeps, input: PersistInput): Promise<Pe
     completionTokens: stored.usage.completion_tokens,
     cachedTokens: stored.usage.cached_tokens,
   };
-  return { finishReason: stored.finishReason ?? input.finishReason, usage, costUsd: stored.usage.cost_usd };
+  return {
+    finishReason: stored.finishReason ?? input.finishReason,
+    usage,
+    costUsd: stored.usage.cost_usd,
+  };
 }
 
 interface Delivered {
@@ -112,9 +146,14 @@ function closingEntries(input: PersistInput, result: PersistResult): TurnEntry[]
     cached_tokens: result.usage.cachedTokens,
     cost_usd: result.costUsd,
   };
-  const done: DoneData = { turn_id: input.turn.turnId, finish_reason: input.finishReason satisfies FinishReason, usage };
+  const done: DoneData = {
+    turn_id: input.turn.turnId,
+    finish_reason: input.finishReason satisfies FinishReason,
+    usage,
+  };
   const closing: TurnEntry[] = [];
-  if (input.verdict?.action === 'block') closing.push({ type: 'moderation', data: { category: input.verdict.category ?? 'policy' } });
+  if (input.verdict?.action === 'block')
+    closing.push({ type: 'moderation', data: { category: input.verdict.category ?? 'policy' } });
   if (input.errorCode !== null) closing.push({ type: 'error', data: errorData(input.errorCode) });
   return [...closing, { type: 'end', data: done }];
 }

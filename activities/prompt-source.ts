@@ -32,20 +32,29 @@ interface PromptDeps {
 const MAX_TURNS = 400;
 
 /** The same rows give the same prompt, whichever worker assembles it. @throws AppError TURN_DELETED, CONTEXT_LENGTH_EXCEEDED */
-export async function preparePrompt({ db, catalog, model }: PromptDeps, input: GenerateInput): Promise<PreparedPrompt> {
+export async function preparePrompt(
+  { db, catalog, model }: PromptDeps,
+  input: GenerateInput,
+): Promise<PreparedPrompt> {
   const [request, turns, systemPrompt] = await Promise.all([
     findRequest(db, input.turnId),
     turnsUpTo(db, input.conversationId, input.userTurnId, MAX_TURNS),
     systemPromptOf(db, input.conversationId),
   ]);
-  if (request === null || request.endedAt !== null || systemPrompt === 'missing') throw new AppError('TURN_DELETED');
+  if (request === null || request.endedAt !== null || systemPrompt === 'missing')
+    throw new AppError('TURN_DELETED');
   const { params } = request;
   const pool = catalog.pools[input.pool];
   const contextLength = Math.min(model.contextLength, pool?.context_length ?? model.contextLength);
   // History may not squeeze the reply below what was asked for, nor the reply take more than half of the context from it.
   const room = Math.min(params.maxTokens, Math.floor(contextLength / 2));
   const branch = branchTo(turns, input.userTurnId);
-  const plan = planPrompt(systemPrompt ?? catalog.system_prompt, branch, (messages) => model.encodePrompt(messages), contextLength - room);
+  const plan = planPrompt(
+    systemPrompt ?? catalog.system_prompt,
+    branch,
+    (messages) => model.encodePrompt(messages),
+    contextLength - room,
+  );
   if (plan === null) throw new AppError('CONTEXT_LENGTH_EXCEEDED');
   return {
     tokenIds: plan.tokenIds,

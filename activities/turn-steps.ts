@@ -5,7 +5,14 @@ import type { Limiter } from '../contracts/limiter.ts';
 import type { ModerationVerdict } from '../contracts/turn-facts.ts';
 import { TIERS } from '../contracts/turn-facts.ts';
 import type { TurnLogWriter } from '../contracts/turn-log.ts';
-import type { Authorization, HistoryFacts, PersistInput, PersistResult, RoutedTurn, TurnInput } from '../contracts/turn-workflow.ts';
+import type {
+  Authorization,
+  HistoryFacts,
+  PersistInput,
+  PersistResult,
+  RoutedTurn,
+  TurnInput,
+} from '../contracts/turn-workflow.ts';
 import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
 import { findRequest } from '../postgres/turn-requests.ts';
@@ -29,14 +36,16 @@ export interface TurnStepDeps {
 /** All activities of the queue `turns`. Each is idempotent: Temporal may run it more than once. */
 export function createTurnActivities(deps: TurnStepDeps) {
   const { db, catalog, limiter, moderator } = deps;
-  const timed = <Input, Output>(stage: string, work: (input: Input) => Promise<Output>) => async (input: Input): Promise<Output> => {
-    const end = deps.metrics.turnStage.startTimer({ stage });
-    try {
-      return await work(input);
-    } finally {
-      end();
-    }
-  };
+  const timed =
+    <Input, Output>(stage: string, work: (input: Input) => Promise<Output>) =>
+    async (input: Input): Promise<Output> => {
+      const end = deps.metrics.turnStage.startTimer({ stage });
+      try {
+        return await work(input);
+      } finally {
+        end();
+      }
+    };
 
   /** The durable check, as of now: the user stands, the conversation is theirs. @throws FORBIDDEN */
   const authorize = async (turn: TurnInput): Promise<Authorization> => {
@@ -66,12 +75,21 @@ export function createTurnActivities(deps: TurnStepDeps) {
    * @throws FORBIDDEN, INVALID_REQUEST
    */
   const routeTurn = async (turn: TurnInput): Promise<RoutedTurn> => {
-    const [request, isCancelled] = await Promise.all([findRequest(db, turn.turnId), deps.turnLog.isCancelled(turn.turnId)]);
+    const [request, isCancelled] = await Promise.all([
+      findRequest(db, turn.turnId),
+      deps.turnLog.isCancelled(turn.turnId),
+    ]);
     const choice = chooseModel(
-      { tier: turn.tier, requestedModel: turn.model, conversationModel: null, reasoning: request?.params.reasoning ?? false },
+      {
+        tier: turn.tier,
+        requestedModel: turn.model,
+        conversationModel: null,
+        reasoning: request?.params.reasoning ?? false,
+      },
       catalog,
     );
-    if (!choice.isAllowed) throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST');
+    if (!choice.isAllowed)
+      throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST');
     return { ...choice.route, isCancelled };
   };
 
@@ -89,7 +107,9 @@ export function createTurnActivities(deps: TurnStepDeps) {
       loadHistory: timed('load_history', loadHistory),
       moderateInput: timed('moderate_input', moderateInput),
       routeTurn: timed('route_turn', routeTurn),
-      persistTurn: timed('persist_turn', (input: PersistInput): Promise<PersistResult> => persistTurn(deps, input)),
+      persistTurn: timed('persist_turn', (input: PersistInput): Promise<PersistResult> =>
+        persistTurn(deps, input),
+      ),
       settle,
     },
     deps.logger,

@@ -6,7 +6,17 @@ export function quantile(sample: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? NaN;
 }
 
-export function summary(sample: readonly number[]): { p50: number; p99: number; min: number; max: number } {
+export function summary(sample: readonly number[]): {
+  p50: number;
+  p99: number;
+  min: number;
+  max: number;
+} {
   const round = (value: number): number => Math.round(value * 100) / 100;
-  return { p50: round(quantile(sample, 0.5)), p99: round(quantile(sample, 0.99)), min: round(Math.min(...sample)), max: round(Math.max(...sample)) };
+  return {
+    p50: round(quantile(sample, 0.5)),
+    p99: round(quantile(sample, 0.99)),
+    min: round(Math.min(...sample)),
+    max: round(Math.max(...sample)),
+  };
 }

@@ -5,7 +5,11 @@ import { FINISH_REASONS, TIERS } from './turn-facts.ts';
 
 /** Text as the service keeps it: lone surrogates become U+FFFD, NUL is refused (no text column holds it). */
 const text = (maxLength: number): z.ZodPipe<z.ZodString, z.ZodTransform<string, string>> =>
-  z.string().max(maxLength).refine((each) => !each.includes('\0'), 'must not contain NUL').transform((each) => each.toWellFormed());
+  z
+    .string()
+    .max(maxLength)
+    .refine((each) => !each.includes('\0'), 'must not contain NUL')
+    .transform((each) => each.toWellFormed());
 
 const MAX_CONTENT = 256 * 1024;
 const uuid = z.uuid();
@@ -19,7 +23,10 @@ export const createConversationBody = z.strictObject({
 
 export const changeConversationBody = z
   .strictObject({ title: text(200).nullable().optional(), archived: z.boolean().optional() })
-  .refine((body) => body.title !== undefined || body.archived !== undefined, 'must name title or archived');
+  .refine(
+    (body) => body.title !== undefined || body.archived !== undefined,
+    'must name title or archived',
+  );
 
 export const turnBody = z
   .strictObject({
@@ -35,27 +42,46 @@ export const turnBody = z
     top_p: z.number().gt(0).max(1).optional(),
     seed: z.int().min(0).max(0xffff_ffff).optional(),
     n: z.int().min(1).max(4).optional(),
-    stop: z.array(text(100).refine((each) => each !== '', 'must not be empty')).max(4).optional(),
+    stop: z
+      .array(text(100).refine((each) => each !== '', 'must not be empty'))
+      .max(4)
+      .optional(),
   })
   .superRefine((body, context) => {
-    const wrong = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message });
-    if (body.regenerate_of === undefined && (body.content ?? '') === '') wrong('content', 'must be a text that is not empty');
-    if (body.regenerate_of !== undefined && body.content !== undefined) wrong('content', 'must be left out with regenerate_of');
-    const places = [body.parent_turn_id, body.edit_of, body.regenerate_of].filter((each) => each !== undefined);
-    if (places.length > 1) wrong('parent_turn_id', 'only one of parent_turn_id, edit_of and regenerate_of may be given');
+    const wrong = (path: string, message: string): void =>
+      context.addIssue({ code: 'custom', path: [path], message });
+    if (body.regenerate_of === undefined && (body.content ?? '') === '')
+      wrong('content', 'must be a text that is not empty');
+    if (body.regenerate_of !== undefined && body.content !== undefined)
+      wrong('content', 'must be left out with regenerate_of');
+    const places = [body.parent_turn_id, body.edit_of, body.regenerate_of].filter(
+      (each) => each !== undefined,
+    );
+    if (places.length > 1)
+      wrong('parent_turn_id', 'only one of parent_turn_id, edit_of and regenerate_of may be given');
   });
 export type TurnBody = z.infer<typeof turnBody>;
 
 export const cancelBody = z.strictObject({ turn_id: uuid.optional() });
 
 export const changeMemoryBody = z.strictObject({
-  add: z.array(text(4000).refine((each) => each.trim() !== '', 'must not be empty')).max(100).optional(),
+  add: z
+    .array(text(4000).refine((each) => each.trim() !== '', 'must not be empty'))
+    .max(100)
+    .optional(),
   remove: z.array(z.string().max(100)).max(1000).optional(),
 });
 
-const limit = z.string().regex(/^\d{1,3}$/, 'must be a number').transform(Number).pipe(z.number().min(1).max(100));
+const limit = z
+  .string()
+  .regex(/^\d{1,3}$/, 'must be a number')
+  .transform(Number)
+  .pipe(z.number().min(1).max(100));
 
-export const listQuery = z.strictObject({ before: z.string().min(1).max(400).optional(), limit: limit.optional() });
+export const listQuery = z.strictObject({
+  before: z.string().min(1).max(400).optional(),
+  limit: limit.optional(),
+});
 export const noQuery = z.strictObject({});
 
 const conversation = z.object({
@@ -88,9 +114,20 @@ const turn = z.object({
 export type WireTurn = z.infer<typeof turn>;
 
 const cursor = z.string().nullable();
-export const createdConversation = z.object({ conversation_id: uuid, region: z.string(), model: z.string() });
-export const conversationList = z.object({ conversations: z.array(conversation), next_cursor: cursor });
-export const conversationPage = z.object({ conversation, turns: z.array(turn), next_cursor: cursor });
+export const createdConversation = z.object({
+  conversation_id: uuid,
+  region: z.string(),
+  model: z.string(),
+});
+export const conversationList = z.object({
+  conversations: z.array(conversation),
+  next_cursor: cursor,
+});
+export const conversationPage = z.object({
+  conversation,
+  turns: z.array(turn),
+  next_cursor: cursor,
+});
 export const changedConversation = z.object({ conversation });
 export const turnReply = z.object({
   turn_id: uuid,
@@ -103,7 +140,9 @@ export const turnReply = z.object({
   usage: doneData.shape.usage,
 });
 export type TurnReply = z.infer<typeof turnReply>;
-export const memoryFacts = z.object({ facts: z.array(z.object({ fact_id: uuid, text: z.string(), created_at: z.iso.datetime() })) });
+export const memoryFacts = z.object({
+  facts: z.array(z.object({ fact_id: uuid, text: z.string(), created_at: z.iso.datetime() })),
+});
 export const modelList = z.object({
   models: z.array(
     z.object({
@@ -115,7 +154,12 @@ export const modelList = z.object({
     }),
   ),
 });
-const totals = { prompt_tokens: z.int(), completion_tokens: z.int(), cached_tokens: z.int(), cost_usd: z.number() };
+const totals = {
+  prompt_tokens: z.int(),
+  completion_tokens: z.int(),
+  cached_tokens: z.int(),
+  cost_usd: z.number(),
+};
 export const usageReport = z.object({
   ...totals,
   by_model: z.array(z.object({ model: z.string(), ...totals })),

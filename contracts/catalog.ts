@@ -55,14 +55,16 @@ const catalogSchema = z
   .superRefine((catalog, context) => {
     const wrong = (message: string): void => context.addIssue({ code: 'custom', message });
     for (const [id, each] of Object.entries(catalog.models)) {
-      if (!(each.pool in catalog.pools)) wrong(`model ${id} names pool ${each.pool}, which is not defined`);
+      if (!(each.pool in catalog.pools))
+        wrong(`model ${id} names pool ${each.pool}, which is not defined`);
     }
     for (const [name, row] of Object.entries(catalog.tiers)) {
       for (const id of [row.default_model, row.reasoning_model]) {
         if (id === null) continue;
         const named = catalog.models[id];
         if (named === undefined) wrong(`tier ${name} names model ${id}, which is not defined`);
-        else if (!named.tiers.includes(name as z.infer<typeof tier>)) wrong(`tier ${name} may not use its own model ${id}`);
+        else if (!named.tiers.includes(name as z.infer<typeof tier>))
+          wrong(`tier ${name} may not use its own model ${id}`);
       }
     }
   });
@@ -77,7 +79,8 @@ export type CatalogPool = z.infer<typeof pool>;
  */
 export function loadCatalog(path: string): Catalog {
   const result = catalogSchema.safeParse(parse(readFileSync(path, 'utf8')));
-  if (!result.success) throw new Error(`${path} is not a valid catalogue:\n${z.prettifyError(result.error)}`);
+  if (!result.success)
+    throw new Error(`${path} is not a valid catalogue:\n${z.prettifyError(result.error)}`);
   return result.data;
 }
 

@@ -6,7 +6,13 @@ export type Tier = (typeof TIERS)[number];
 export const ROLES = Object.freeze(['member', 'admin'] as const);
 export type Role = (typeof ROLES)[number];
 
-export const FINISH_REASONS = Object.freeze(['stop', 'length', 'cancelled', 'content_filter', 'error'] as const);
+export const FINISH_REASONS = Object.freeze([
+  'stop',
+  'length',
+  'cancelled',
+  'content_filter',
+  'error',
+] as const);
 export type FinishReason = (typeof FINISH_REASONS)[number];
 
 /** What a turn consumed. `cachedTokens` are included in `promptTokens`. */
@@ -16,7 +22,11 @@ export interface TokenUsage {
   readonly cachedTokens: number;
 }
 
-export const ZERO_USAGE: TokenUsage = Object.freeze({ promptTokens: 0, completionTokens: 0, cachedTokens: 0 });
+export const ZERO_USAGE: TokenUsage = Object.freeze({
+  promptTokens: 0,
+  completionTokens: 0,
+  cachedTokens: 0,
+});
 
 /** A moderation decision. `category` names the rule that fired, never the text. */
 export interface ModerationVerdict {

@@ -40,7 +40,12 @@ export interface TurnLogWriter {
   /** Appends entries n, n + 1 … in one step and pushes them to readers. A repeat of an append that was done answers ok. */
   append(turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult>;
   /** Re-creates a lost log from what its writer remembers, under its epoch. `ok` only when there was none. */
-  restore(owner: TurnLogOwner, turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult>;
+  restore(
+    owner: TurnLogOwner,
+    turnId: TurnId,
+    epoch: number,
+    entries: readonly NumberedEntry[],
+  ): Promise<AppendResult>;
   /** Appends the closing entries (the last one is `end`) behind whatever is there, once; later calls change nothing. */
   end(turnId: TurnId, closing: readonly TurnEntry[]): Promise<'ok' | 'missing'>;
   /** Marks the log cancelled and tells its worker at once. False when there is no running log. */

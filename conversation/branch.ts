@@ -13,7 +13,11 @@ export interface TurnLinks {
 export function branchTo<Turn extends TurnLinks>(turns: readonly Turn[], leafId: string): Turn[] {
   const byId = new Map(turns.map((turn) => [turn.turnId, turn]));
   const branch: Turn[] = [];
-  for (let next = byId.get(leafId); next !== undefined; next = next.parentTurnId === null ? undefined : byId.get(next.parentTurnId)) {
+  for (
+    let next = byId.get(leafId);
+    next !== undefined;
+    next = next.parentTurnId === null ? undefined : byId.get(next.parentTurnId)
+  ) {
     byId.delete(next.turnId);
     branch.push(next);
   }

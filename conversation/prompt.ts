@@ -25,7 +25,8 @@ export function planPrompt(
   encode: (messages: readonly ChatMessage[]) => number[],
   maxTokens: number,
 ): PromptPlan | null {
-  const system: ChatMessage[] = systemPrompt === '' ? [] : [{ role: 'system', content: systemPrompt }];
+  const system: ChatMessage[] =
+    systemPrompt === '' ? [] : [{ role: 'system', content: systemPrompt }];
   // An empty reply (cancelled before its first token) says nothing and would only teach the model to be silent.
   const said = turns.filter((turn, index) => turn.content !== '' || index === turns.length - 1);
   const whole = encode([...system, ...said]);
@@ -36,7 +37,8 @@ export function planPrompt(
   const costs = said.map((turn) => encode([...system, turn]).length - alone);
   let first = said.length - 1;
   let total = alone + (costs[first] ?? 0);
-  while (first > 0 && total + (costs[first - 1] ?? 0) <= maxTokens) total += costs[(first -= 1)] ?? 0;
+  while (first > 0 && total + (costs[first - 1] ?? 0) <= maxTokens)
+    total += costs[(first -= 1)] ?? 0;
   // A reply without its question is no context: begin with a user's message.
   while (first < said.length - 1 && said[first]?.role === 'assistant') first += 1;
   const kept = encode([...system, ...said.slice(first)]);

@@ -23,9 +23,16 @@ export function createApp(deps: GatewayDeps): Express {
 
   const api = express.Router({ caseSensitive: true });
   // Who asks comes before what is asked: a stranger's body is not even read.
-  api.use('/v1', createAuthenticator((keyHash) => findPrincipal(deps.db, keyHash)));
+  api.use(
+    '/v1',
+    createAuthenticator((keyHash) => findPrincipal(deps.db, keyHash)),
+  );
   api.use('/v1', showRateLimits(deps.limiter, deps.catalog, deps.logger));
-  api.use('/v1', onlyJson, express.json({ limit: deps.http.maxBodyBytes, strict: true, type: () => true }));
+  api.use(
+    '/v1',
+    onlyJson,
+    express.json({ limit: deps.http.maxBodyBytes, strict: true, type: () => true }),
+  );
   addConversationRoutes(api, deps);
   addTurnRoutes(api, deps);
   addAccountRoutes(api, deps);
@@ -42,14 +49,19 @@ export function createApp(deps: GatewayDeps): Express {
 
 /** Bodies are JSON in UTF-8; a request without a body needs no type. */
 const onlyJson: RequestHandler = (request, _response, next) => {
-  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
-  if (hasBody && request.is('application/json') === false) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
+  const hasBody =
+    request.headers['transfer-encoding'] !== undefined ||
+    Number(request.headers['content-length'] ?? 0) > 0;
+  if (hasBody && request.is('application/json') === false)
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE');
   next();
 };
 
 /** A known path with another method: 405, and what it does take. */
 const otherMethods: RequestHandler = (request, response, next) => {
-  const allowed = ROUTES.filter(({ path }) => matches(path, request.path)).map(({ method }) => method.toUpperCase());
+  const allowed = ROUTES.filter(({ path }) => matches(path, request.path)).map(({ method }) =>
+    method.toUpperCase(),
+  );
   if (allowed.length === 0) {
     next();
     return;

@@ -10,7 +10,9 @@ const MAX_CACHED = 10_000;
 /** RFC 6750 §2.1, with a bound on its length. */
 const BEARER = /^Bearer ([A-Za-z0-9._~+/=-]{1,512})$/i;
 
-export function createAuthenticator(find: (keyHash: Buffer) => Promise<Principal | null>): RequestHandler {
+export function createAuthenticator(
+  find: (keyHash: Buffer) => Promise<Principal | null>,
+): RequestHandler {
   const cache = new Map<string, { principal: Principal | null; until: number }>();
   const lookUp = async (token: string): Promise<Principal | null> => {
     const hash = createHash('sha256').update(token).digest();

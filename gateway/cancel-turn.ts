@@ -13,8 +13,15 @@ export interface CancelDeps {
  * @returns whether the turn's log was still running
  * @throws AppError WORKFLOW_UNAVAILABLE when neither path works
  */
-export async function cancelTurn({ turnLog, dispatch }: CancelDeps, conversationId: ConversationId, turnId: TurnId): Promise<boolean> {
-  const [quick, durable] = await Promise.allSettled([turnLog.cancel(turnId), dispatch.cancel(conversationId, turnId)]);
+export async function cancelTurn(
+  { turnLog, dispatch }: CancelDeps,
+  conversationId: ConversationId,
+  turnId: TurnId,
+): Promise<boolean> {
+  const [quick, durable] = await Promise.allSettled([
+    turnLog.cancel(turnId),
+    dispatch.cancel(conversationId, turnId),
+  ]);
   if (quick.status === 'rejected' && durable.status === 'rejected') throw durable.reason;
   return quick.status === 'fulfilled' ? quick.value : true;
 }

@@ -15,7 +15,11 @@ export interface EmbeddedWorker {
   stop(): Promise<void>;
 }
 
-export async function startEmbeddedWorker(connection: NativeConnection, config: Config, deps: TurnStepDeps): Promise<EmbeddedWorker> {
+export async function startEmbeddedWorker(
+  connection: NativeConnection,
+  config: Config,
+  deps: TurnStepDeps,
+): Promise<EmbeddedWorker> {
   const worker: Worker = await createWorker(connection, config.temporal, {
     taskQueue: TURN_TASK_QUEUE,
     activities: createTurnActivities(deps),

@@ -21,7 +21,12 @@ export function createErrorHandler(logger: Logger): ErrorRequestHandler {
   return (thrown: unknown, request, response, _next) => {
     const error = toAppError(thrown);
     const { httpStatus } = ERROR_TABLE[error.code];
-    const line = { error: thrown, code: error.code, method: request.method, route: (request.route as { path?: string } | undefined)?.path };
+    const line = {
+      error: thrown,
+      code: error.code,
+      method: request.method,
+      route: (request.route as { path?: string } | undefined)?.path,
+    };
     if (httpStatus >= 500) logger.error(line, 'request failed');
     else logger.debug(line, 'request refused');
     if (response.headersSent) {
@@ -48,10 +53,15 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
     return;
   }
   const isHeader = error.code === 'HPE_HEADER_OVERFLOW';
-  const failure = new AppError(isHeader ? 'HEADERS_TOO_LARGE' : 'INVALID_REQUEST', isHeader ? { message: `The request headers are over ${maxHeaderSize} bytes.` } : {});
+  const failure = new AppError(
+    isHeader ? 'HEADERS_TOO_LARGE' : 'INVALID_REQUEST',
+    isHeader ? { message: `The request headers are over ${maxHeaderSize} bytes.` } : {},
+  );
   const body = JSON.stringify(bodyOf(failure));
   const status = isHeader ? '431 Request Header Fields Too Large' : '400 Bad Request';
-  socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
 
 function bodyOf(error: AppError): ErrorBody {
@@ -73,8 +83,14 @@ function toAppError(thrown: unknown): AppError {
   const { type, status } = thrown as { type?: string; status?: number };
   if (type === 'entity.too.large') return new AppError('PAYLOAD_TOO_LARGE');
   if (type === 'entity.parse.failed') return new AppError('INVALID_JSON');
-  if (type === 'encoding.unsupported' || type === 'charset.unsupported' || type === 'entity.verify.failed') return new AppError('UNSUPPORTED_MEDIA_TYPE');
-  if (typeof status === 'number' && status >= 400 && status < 500) return new AppError('INVALID_REQUEST');
+  if (
+    type === 'encoding.unsupported' ||
+    type === 'charset.unsupported' ||
+    type === 'entity.verify.failed'
+  )
+    return new AppError('UNSUPPORTED_MEDIA_TYPE');
+  if (typeof status === 'number' && status >= 400 && status < 500)
+    return new AppError('INVALID_REQUEST');
   return new AppError('INTERNAL');
 }
 
@@ -84,8 +100,14 @@ function invalid(error: z.ZodError): AppError {
   const path = issue?.path.join('.') ?? '';
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ').slice(0, 100) : null;
   const param = unknown ?? path;
-  const what = unknown === null ? `${path === '' ? 'The request' : path}: ${issue?.message ?? 'is not valid'}` : `Unknown field: ${unknown}`;
-  return new AppError('INVALID_REQUEST', param === '' ? { message: what } : { message: what, param });
+  const what =
+    unknown === null
+      ? `${path === '' ? 'The request' : path}: ${issue?.message ?? 'is not valid'}`
+      : `Unknown field: ${unknown}`;
+  return new AppError(
+    'INVALID_REQUEST',
+    param === '' ? { message: what } : { message: what, param },
+  );
 }
 
 function isPublic(code: ErrorCode): boolean {

@@ -7,7 +7,9 @@ export function lastEventId(request: Request): number {
   const header = request.get('last-event-id');
   if (header === undefined) return 0;
   if (!/^(?:0|[1-9]\d{0,14})$/.test(header)) {
-    throw new AppError('INVALID_LAST_EVENT_ID', { message: 'Last-Event-ID must be the id of an event of this stream, a decimal integer.' });
+    throw new AppError('INVALID_LAST_EVENT_ID', {
+      message: 'Last-Event-ID must be the id of an event of this stream, a decimal integer.',
+    });
   }
   return Number(header);
 }

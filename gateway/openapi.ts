@@ -9,7 +9,12 @@ let made: object | null = null;
 export function openApiDocument(): object {
   made ??= {
     openapi: '3.1.0',
-    info: { title: 'Colloquy', version: '1', description: 'Durable chat turns over server-sent events.', license: { name: 'Apache-2.0' } },
+    info: {
+      title: 'Colloquy',
+      version: '1',
+      description: 'Durable chat turns over server-sent events.',
+      license: { name: 'Apache-2.0' },
+    },
     components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
     paths: paths(),
   };
@@ -27,7 +32,9 @@ function paths(): Record<string, Record<string, object>> {
 
 function operation(route: RouteRow): object {
   const content = {
-    ...(route.response === undefined ? {} : { 'application/json': { schema: schemaOf(route.response, 'output') } }),
+    ...(route.response === undefined
+      ? {}
+      : { 'application/json': { schema: schemaOf(route.response, 'output') } }),
     ...(route.isStream === true ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
   };
   return {
@@ -36,19 +43,58 @@ function operation(route: RouteRow): object {
     parameters: parametersOf(route),
     ...(route.body === undefined
       ? {}
-      : { requestBody: { required: route.isBodyOptional !== true, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } }),
+      : {
+          requestBody: {
+            required: route.isBodyOptional !== true,
+            content: { 'application/json': { schema: schemaOf(route.body, 'input') } },
+          },
+        }),
     responses: {
-      [route.status]: { description: 'Success', ...(Object.keys(content).length === 0 ? {} : { content }) },
-      ...(route.needsToken ? { default: { description: 'Refused', content: { 'application/json': { schema: schemaOf(errorBody, 'output') } } } } : {}),
+      [route.status]: {
+        description: 'Success',
+        ...(Object.keys(content).length === 0 ? {} : { content }),
+      },
+      ...(route.needsToken
+        ? {
+            default: {
+              description: 'Refused',
+              content: { 'application/json': { schema: schemaOf(errorBody, 'output') } },
+            },
+          }
+        : {}),
     },
   };
 }
 
 function parametersOf(route: RouteRow): object[] {
-  const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string', format: 'uuid' } }));
-  const query = route.query === undefined ? {} : ((schemaOf(route.query, 'input') as { properties?: Record<string, object> }).properties ?? {});
-  const inQuery = Object.entries(query).map(([name, schema]) => ({ name, in: 'query', required: false, schema }));
-  const headers = route.isStream === true ? [{ name: route.method === 'get' ? 'Last-Event-ID' : 'Idempotency-Key', in: 'header', required: false, schema: { type: 'string' } }] : [];
+  const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string', format: 'uuid' },
+  }));
+  const query =
+    route.query === undefined
+      ? {}
+      : ((schemaOf(route.query, 'input') as { properties?: Record<string, object> }).properties ??
+        {});
+  const inQuery = Object.entries(query).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: false,
+    schema,
+  }));
+  const headers =
+    route.isStream === true
+      ? [
+          {
+            name: route.method === 'get' ? 'Last-Event-ID' : 'Idempotency-Key',
+            in: 'header',
+            required: false,
+            schema: { type: 'string' },
+          },
+        ]
+      : [];
   return [...inPath, ...inQuery, ...headers];
 }
 

@@ -34,7 +34,11 @@ export function createPage(): Router {
   for (const [path, file] of Object.entries(VENDOR_FILES))
     router.get(path, pageHeaders, send(file, 'text/javascript'));
   router.get('/favicon.svg', pageHeaders, send(projectPath('web', 'favicon.svg'), 'image/svg+xml'));
-  router.get(['/', '/c/:conversation'], pageHeaders, send(projectPath('web', 'index.html'), 'text/html'));
+  router.get(
+    ['/', '/c/:conversation'],
+    pageHeaders,
+    send(projectPath('web', 'index.html'), 'text/html'),
+  );
   return router;
 }
 

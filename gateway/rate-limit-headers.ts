@@ -12,7 +12,10 @@ export function limitsOf(catalog: Catalog, tier: Tier): RateLimits {
 }
 
 export function setRateLimitHeaders(response: Response, { requests, tokens }: LimitState): void {
-  for (const [name, bucket] of [['requests', requests], ['tokens', tokens]] as const) {
+  for (const [name, bucket] of [
+    ['requests', requests],
+    ['tokens', tokens],
+  ] as const) {
     response.set(`x-ratelimit-limit-${name}`, String(bucket.limit));
     response.set(`x-ratelimit-remaining-${name}`, String(bucket.remaining));
     response.set(`x-ratelimit-reset-${name}`, String(bucket.resetSeconds));

@@ -24,8 +24,16 @@ export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] 
   const merged: NumberedEntry[] = [];
   for (const entry of entries) {
     const last = merged.at(-1);
-    if (entry.type === 'token' && last?.type === 'token' && last.data.text.length + entry.data.text.length <= MAX_MERGED_CHARS) {
-      merged[merged.length - 1] = { n: entry.n, type: 'token', data: { text: last.data.text + entry.data.text, ids: [] } };
+    if (
+      entry.type === 'token' &&
+      last?.type === 'token' &&
+      last.data.text.length + entry.data.text.length <= MAX_MERGED_CHARS
+    ) {
+      merged[merged.length - 1] = {
+        n: entry.n,
+        type: 'token',
+        data: { text: last.data.text + entry.data.text, ids: [] },
+      };
     } else {
       merged.push(entry);
     }

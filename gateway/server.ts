@@ -28,10 +28,16 @@ async function main(): Promise<void> {
   const shutdown = installShutdown(logger, config.http.drainMs + 10_000);
   const catalog = loadCatalog(config.catalogPath);
   const metrics = createMetrics();
-  const db = createPool(config.postgres, (error) => logger.warn({ error }, 'an idle database connection broke'));
+  const db = createPool(config.postgres, (error) =>
+    logger.warn({ error }, 'an idle database connection broke'),
+  );
   shutdown.onStop('postgres', () => db.end());
   const onError = (error: Error): void => logger.warn({ error }, 'redis connection error');
-  const redis = connectRedis({ url: config.redis.url, scriptsFolder: projectPath('redis', 'lua'), onError });
+  const redis = connectRedis({
+    url: config.redis.url,
+    scriptsFolder: projectPath('redis', 'lua'),
+    onError,
+  });
   shutdown.onStop('redis', () => redis.disconnect());
   const hub = new ChannelHub(connectSubscriber(redis, onError));
   shutdown.onStop('subscriber', () => hub.close());
@@ -41,14 +47,32 @@ async function main(): Promise<void> {
 
   const turnLog = new RedisTurnLog(redis, hub);
   const limiter = new RedisLimiter(redis);
-  const embedded = await startEmbeddedWorker(connection, config, { db, catalog, metrics, logger, turnLog, limiter, moderator: new RuleModerator() });
+  const embedded = await startEmbeddedWorker(connection, config, {
+    db,
+    catalog,
+    metrics,
+    logger,
+    turnLog,
+    limiter,
+    moderator: new RuleModerator(),
+  });
   shutdown.onStop('turn worker', () => embedded.stop());
   embedded.running.catch((error: unknown) => {
     logger.fatal({ error }, 'the embedded turn worker failed');
     return shutdown.stop(1);
   });
-  const dispatch = createTurnDispatch({ connection, settings: config.temporal, catalog, isEager: true });
-  const grace = new DisconnectGrace({ turnLog, dispatch, logger, graceMs: config.http.disconnectGraceMs });
+  const dispatch = createTurnDispatch({
+    connection,
+    settings: config.temporal,
+    catalog,
+    isEager: true,
+  });
+  const grace = new DisconnectGrace({
+    turnLog,
+    dispatch,
+    logger,
+    graceMs: config.http.disconnectGraceMs,
+  });
   const streams = new OpenStreams(metrics.sseStreams, config.http.heartbeatMs);
   const ready = {
     postgres: async () => (await db.query('select 1')).rowCount === 1,
@@ -60,11 +84,23 @@ async function main(): Promise<void> {
     turn_worker: () => embedded.isRunning(),
   };
   const app = createApp({
-    db, turnLog, limiter, dispatch, catalog, metrics, logger, streams, grace, ready,
+    db,
+    turnLog,
+    limiter,
+    dispatch,
+    catalog,
+    metrics,
+    logger,
+    streams,
+    grace,
+    ready,
     http: config.http,
     leastWaiting: (pool) => leastWaiting(redis, pool),
   });
-  const server = createServer({ keepAliveTimeout: 65_000, headersTimeout: 20_000, requestTimeout: 60_000 }, app);
+  const server = createServer(
+    { keepAliveTimeout: 65_000, headersTimeout: 20_000, requestTimeout: 60_000 },
+    app,
+  );
   server.on('clientError', answerClientError);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -82,6 +118,8 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${JSON.stringify({ level: 'fatal', kind: 'gateway', msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ level: 'fatal', kind: 'gateway', msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`,
+  );
   process.exit(1);
 });

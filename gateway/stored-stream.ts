@@ -5,10 +5,19 @@ import type { NumberedEntry, TurnEntry, WireUsage } from '../contracts/turn-even
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import type { StoredTurn } from '../postgres/turns.ts';
 
-const NO_USAGE: WireUsage = { prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0, cost_usd: 0 };
+const NO_USAGE: WireUsage = {
+  prompt_tokens: 0,
+  completion_tokens: 0,
+  cached_tokens: 0,
+  cost_usd: 0,
+};
 
 /** Entries after `after`; token texts between are one entry under the last token's number. */
-export function storedEntries(turn: StoredTurn, request: StoredRequest, after: number): NumberedEntry[] {
+export function storedEntries(
+  turn: StoredTurn,
+  request: StoredRequest,
+  after: number,
+): NumberedEntry[] {
   const offsets = turn.streamOffsets ?? [0, turn.content.length];
   const closing = closingEntries(turn);
   const last = offsets.length;
@@ -29,7 +38,8 @@ export function storedEntries(turn: StoredTurn, request: StoredRequest, after: n
     });
   }
   const text = turn.content.slice(after < 1 ? 0 : (offsets[after - 1] ?? turn.content.length));
-  if (text !== '' && lastToken > 1) entries.push({ n: lastToken, type: 'token', data: { text, ids: [] } });
+  if (text !== '' && lastToken > 1)
+    entries.push({ n: lastToken, type: 'token', data: { text, ids: [] } });
   closing.forEach((entry, index) => entries.push({ n: lastToken + 1 + index, ...entry }));
   return entries.filter((entry) => entry.n > after);
 }
@@ -48,11 +58,23 @@ export function wireUsage(usage: WireUsage | null): WireUsage {
 function closingEntries(turn: StoredTurn): TurnEntry[] {
   const closing: TurnEntry[] = [];
   const { moderationVerdict: verdict, errorCode } = turn;
-  if (verdict?.action === 'block') closing.push({ type: 'moderation', data: { category: verdict.category ?? 'policy' } });
+  if (verdict?.action === 'block')
+    closing.push({ type: 'moderation', data: { category: verdict.category ?? 'policy' } });
   if (errorCode !== null) {
-    const known: ErrorCode = errorCode in ERROR_TABLE ? (errorCode as ErrorCode) : 'GENERATION_FAILED';
-    closing.push({ type: 'error', data: { code: wireCode(known), message: ERROR_TABLE[known].publicMessage } });
+    const known: ErrorCode =
+      errorCode in ERROR_TABLE ? (errorCode as ErrorCode) : 'GENERATION_FAILED';
+    closing.push({
+      type: 'error',
+      data: { code: wireCode(known), message: ERROR_TABLE[known].publicMessage },
+    });
   }
-  closing.push({ type: 'end', data: { turn_id: turn.turnId, finish_reason: turn.finishReason ?? 'error', usage: wireUsage(turn.usage) } });
+  closing.push({
+    type: 'end',
+    data: {
+      turn_id: turn.turnId,
+      finish_reason: turn.finishReason ?? 'error',
+      usage: wireUsage(turn.usage),
+    },
+  });
   return closing;
 }

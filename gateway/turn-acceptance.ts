@@ -3,7 +3,12 @@
 import { AppError } from '../contracts/errors.ts';
 import type { OpenData } from '../contracts/turn-events.ts';
 import type { AcceptedTurn, Principal } from '../contracts/turn-request.ts';
-import { acceptTurn, findRequestByKey, runningTurns, withdrawRequest } from '../postgres/turn-requests.ts';
+import {
+  acceptTurn,
+  findRequestByKey,
+  runningTurns,
+  withdrawRequest,
+} from '../postgres/turn-requests.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import type { Reservation } from '../contracts/limiter.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -24,13 +29,18 @@ export interface Acceptance {
 }
 
 /** @throws AppError IDEMPOTENCY_CONFLICT, TURN_CONFLICT, RATE_LIMITED, OVERLOADED, and what planTurn throws */
-export async function acceptAsked(deps: GatewayDeps, asked: AskedTurn, onReservation: (reservation: Reservation) => void): Promise<Acceptance> {
+export async function acceptAsked(
+  deps: GatewayDeps,
+  asked: AskedTurn,
+  onReservation: (reservation: Reservation) => void,
+): Promise<Acceptance> {
   const earlier = await findEarlier(deps, asked);
   if (earlier !== null) return repeatOf(earlier);
   const { turn, route } = await planTurn(deps.db, deps.catalog, asked);
   const reservation = await reserve(deps, asked.principal, turn);
   onReservation(reservation);
-  if (!reservation.isGranted) throw new AppError('RATE_LIMITED', { retryAfterSeconds: reservation.retryAfterSeconds });
+  if (!reservation.isGranted)
+    throw new AppError('RATE_LIMITED', { retryAfterSeconds: reservation.retryAfterSeconds });
   try {
     await shed(deps, asked.principal, route.pool);
     const outcome = await acceptTurn(deps.db, turn);
@@ -38,7 +48,9 @@ export async function acceptAsked(deps: GatewayDeps, asked: AskedTurn, onReserva
     if (outcome === 'no-conversation') throw new AppError('CONVERSATION_NOT_FOUND');
     if (outcome === 'conflict') {
       const [running] = await runningTurns(deps.db, turn.conversationId);
-      throw running === undefined ? new AppError('TURN_CONFLICT') : new TurnConflict(running.turnId);
+      throw running === undefined
+        ? new AppError('TURN_CONFLICT')
+        : new TurnConflict(running.turnId);
     }
   } catch (error) {
     await refund(deps, asked.principal, turn);
@@ -52,7 +64,11 @@ export async function acceptAsked(deps: GatewayDeps, asked: AskedTurn, onReserva
 }
 
 /** Creates the log and starts the workflow; both do nothing when they are there. A start that fails takes all of it back. */
-export async function startTurn(deps: GatewayDeps, principal: Principal, turn: AcceptedTurn): Promise<void> {
+export async function startTurn(
+  deps: GatewayDeps,
+  principal: Principal,
+  turn: AcceptedTurn,
+): Promise<void> {
   const open: OpenData = {
     turn_id: turn.turnId,
     user_turn_id: turn.userTurnId,
@@ -69,10 +85,25 @@ export async function startTurn(deps: GatewayDeps, principal: Principal, turn: A
   };
   try {
     await timed('log_create', deps.turnLog.create(open, { userId, conversationId }));
-    await timed('start', deps.dispatch.start({ turnId, userTurnId, conversationId, userId, tier: principal.tier, model, pool }));
+    await timed(
+      'start',
+      deps.dispatch.start({
+        turnId,
+        userTurnId,
+        conversationId,
+        userId,
+        tier: principal.tier,
+        model,
+        pool,
+      }),
+    );
   } catch (error) {
     // Whether the workflow started is unknown; without its request it ends at once and stores nothing.
-    await Promise.allSettled([withdrawRequest(deps.db, turnId), deps.turnLog.remove(turnId), refund(deps, principal, turn)]);
+    await Promise.allSettled([
+      withdrawRequest(deps.db, turnId),
+      deps.turnLog.remove(turnId),
+      refund(deps, principal, turn),
+    ]);
     throw error;
   }
 }
@@ -80,7 +111,8 @@ export async function startTurn(deps: GatewayDeps, principal: Principal, turn: A
 async function findEarlier(deps: GatewayDeps, asked: AskedTurn): Promise<StoredRequest | null> {
   if (asked.idempotencyKey === null) return null;
   const earlier = await findRequestByKey(deps.db, asked.principal.userId, asked.idempotencyKey);
-  if (earlier !== null && earlier.bodyHash?.equals(hashOf(asked)) !== true) throw new AppError('IDEMPOTENCY_CONFLICT');
+  if (earlier !== null && earlier.bodyHash?.equals(hashOf(asked)) !== true)
+    throw new AppError('IDEMPOTENCY_CONFLICT');
   return earlier;
 }
 
@@ -88,20 +120,35 @@ function repeatOf(earlier: StoredRequest): Acceptance {
   return { turn: earlier, isRepeat: true, hasEnded: earlier.endedAt !== null, reservation: null };
 }
 
-function reserve(deps: GatewayDeps, principal: Principal, turn: AcceptedTurn): Promise<Reservation> {
+function reserve(
+  deps: GatewayDeps,
+  principal: Principal,
+  turn: AcceptedTurn,
+): Promise<Reservation> {
   const tokens = Math.ceil((turn.content?.length ?? 0) / CHARS_PER_TOKEN) + turn.params.maxTokens;
-  return deps.limiter.reserve(principal.userId, turn.turnId, tokens, limitsOf(deps.catalog, principal.tier));
+  return deps.limiter.reserve(
+    principal.userId,
+    turn.turnId,
+    tokens,
+    limitsOf(deps.catalog, principal.tier),
+  );
 }
 
 async function refund(deps: GatewayDeps, principal: Principal, turn: AcceptedTurn): Promise<void> {
-  await deps.limiter.settle(principal.userId, turn.turnId, 0, limitsOf(deps.catalog, principal.tier)).catch((error: unknown) => {
-    deps.logger.warn({ error, turnId: turn.turnId }, 'a reservation was not given back; it will expire');
-  });
+  await deps.limiter
+    .settle(principal.userId, turn.turnId, 0, limitsOf(deps.catalog, principal.tier))
+    .catch((error: unknown) => {
+      deps.logger.warn(
+        { error, turnId: turn.turnId },
+        'a reservation was not given back; it will expire',
+      );
+    });
 }
 
 /** Free turns wait outside when every worker of the pool has a long queue. */
 async function shed(deps: GatewayDeps, principal: Principal, pool: string): Promise<void> {
   if (principal.tier !== 'free') return;
   const waiting = await deps.leastWaiting(pool);
-  if (waiting !== null && waiting >= (deps.catalog.pools[pool]?.shed_waiting ?? Infinity)) throw new AppError('OVERLOADED', { retryAfterSeconds: 5 });
+  if (waiting !== null && waiting >= (deps.catalog.pools[pool]?.shed_waiting ?? Infinity))
+    throw new AppError('OVERLOADED', { retryAfterSeconds: 5 });
 }

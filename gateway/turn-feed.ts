@@ -39,7 +39,13 @@ export class TurnFeed {
   #buffer: NumberedEntry[] | null = [];
 
   /** @param after the last entry the reader has; 0 for none */
-  constructor(deps: FeedDeps, conversationId: ConversationId, turnId: TurnId, after: number, handlers: FeedHandlers) {
+  constructor(
+    deps: FeedDeps,
+    conversationId: ConversationId,
+    turnId: TurnId,
+    after: number,
+    handlers: FeedHandlers,
+  ) {
     this.#deps = deps;
     this.#conversationId = conversationId;
     this.#turnId = turnId;
@@ -53,7 +59,9 @@ export class TurnFeed {
 
   /** Subscribes without reading: for a log that this process is about to create. */
   async subscribe(): Promise<void> {
-    this.#subscription = await this.#deps.turnLog.subscribe(this.#turnId, (entry) => this.#receive(entry));
+    this.#subscription = await this.#deps.turnLog.subscribe(this.#turnId, (entry) =>
+      this.#receive(entry),
+    );
     if (this.#isClosed) await this.close();
   }
 
@@ -121,12 +129,18 @@ export class TurnFeed {
     const before = this.#last;
     this.#storeTimer = setTimeout(() => {
       if (this.#isClosed || this.#last !== before) return;
-      this.#startFromStore().then((isStored) => isStored || this.#awaitStore(), () => this.#handlers.onLost());
+      this.#startFromStore().then(
+        (isStored) => isStored || this.#awaitStore(),
+        () => this.#handlers.onLost(),
+      );
     }, STORE_POLL_MS);
   }
 
   async #startFromStore(): Promise<boolean> {
-    const [turn, request] = await Promise.all([findTurn(this.#deps.db, this.#conversationId, this.#turnId), findRequest(this.#deps.db, this.#turnId)]);
+    const [turn, request] = await Promise.all([
+      findTurn(this.#deps.db, this.#conversationId, this.#turnId),
+      findRequest(this.#deps.db, this.#turnId),
+    ]);
     if (turn === null || request === null) return false;
     if (this.#last > lastEntryOf(turn)) throw new AppError('INVALID_LAST_EVENT_ID');
     this.#deliver(storedEntries(turn, request, this.#last));

@@ -23,7 +23,12 @@ export interface RelayedTurn {
  * Subscribes, lets `begin` run (which may create the log and start the workflow), then relays until `end` or until the
  * client goes. Headers are sent with the first entries, so a failure before them is a plain error response.
  */
-export async function relayEvents(deps: GatewayDeps, response: Response, turn: RelayedTurn, begin: () => Promise<void> = async () => undefined): Promise<void> {
+export async function relayEvents(
+  deps: GatewayDeps,
+  response: Response,
+  turn: RelayedTurn,
+  begin: () => Promise<void> = async () => undefined,
+): Promise<void> {
   const stream: OpenStream = {
     write: (text) => void (response.headersSent && !response.writableEnded && response.write(text)),
     close: () => void response.end(),
@@ -57,7 +62,12 @@ export async function relayEvents(deps: GatewayDeps, response: Response, turn: R
 }
 
 /** Waits for the end and answers with one JSON object. */
-export async function relayReply(deps: GatewayDeps, response: Response, turn: RelayedTurn, begin: () => Promise<void>): Promise<void> {
+export async function relayReply(
+  deps: GatewayDeps,
+  response: Response,
+  turn: RelayedTurn,
+  begin: () => Promise<void>,
+): Promise<void> {
   const gathered: NumberedEntry[] = [];
   const outcome = new Promise<void>((resolve, reject) => {
     const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, 0, {
@@ -67,19 +77,33 @@ export async function relayReply(deps: GatewayDeps, response: Response, turn: Re
       },
       onLost: () => reject(new AppError('STREAM_UNAVAILABLE')),
     });
-    const leave = watch(deps, response, turn, feed, { write: () => undefined, close: () => reject(new AppError('STREAM_UNAVAILABLE')) });
-    response.once('close', () => resolve());
-    feed.subscribe().then(begin).then(() => feed.start()).then(() => feed.hasEnded && resolve()).catch((error: unknown) => {
-      leave();
-      reject(error);
+    const leave = watch(deps, response, turn, feed, {
+      write: () => undefined,
+      close: () => reject(new AppError('STREAM_UNAVAILABLE')),
     });
+    response.once('close', () => resolve());
+    feed
+      .subscribe()
+      .then(begin)
+      .then(() => feed.start())
+      .then(() => feed.hasEnded && resolve())
+      .catch((error: unknown) => {
+        leave();
+        reject(error);
+      });
   });
   await outcome;
   if (!response.destroyed) response.json(replyOf(gathered));
 }
 
 /** Counts the reader in, and out when the response closes; returns what counts it out early. */
-function watch(deps: GatewayDeps, response: Response, turn: RelayedTurn, feed: TurnFeed, stream: OpenStream): () => void {
+function watch(
+  deps: GatewayDeps,
+  response: Response,
+  turn: RelayedTurn,
+  feed: TurnFeed,
+  stream: OpenStream,
+): () => void {
   deps.streams.add(stream);
   deps.grace.arrived(turn.turnId);
   let isHere = true;
@@ -100,5 +124,14 @@ function replyOf(entries: readonly NumberedEntry[]): TurnReply {
   if (open === undefined || done === undefined) throw new AppError('STREAM_UNAVAILABLE');
   const { turn_id, user_turn_id, conversation_id, model, served_model } = open;
   const content = entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
-  return { turn_id, user_turn_id, conversation_id, model, served_model, content, finish_reason: done.finish_reason, usage: done.usage };
+  return {
+    turn_id,
+    user_turn_id,
+    conversation_id,
+    model,
+    served_model,
+    content,
+    finish_reason: done.finish_reason,
+    usage: done.usage,
+  };
 }

@@ -68,17 +68,31 @@ export async function planTurn(db: Db, catalog: Catalog, asked: AskedTurn): Prom
 /** What an Idempotency-Key stands for: the conversation and the body, whatever the order of its fields. */
 export function hashOf({ conversation, body }: Pick<AskedTurn, 'conversation' | 'body'>): Buffer {
   const sorted = Object.entries(body).sort(([one], [other]) => (one < other ? -1 : 1));
-  return createHash('sha256').update(JSON.stringify([conversation.conversationId, sorted])).digest();
+  return createHash('sha256')
+    .update(JSON.stringify([conversation.conversationId, sorted]))
+    .digest();
 }
 
 function routeOf(catalog: Catalog, { body, principal, conversation }: AskedTurn): RouteDecision {
-  if ((body.n ?? 1) !== 1) throw new AppError('INVALID_REQUEST', { message: 'n: only one reply per request is served yet.', param: 'n' });
+  if ((body.n ?? 1) !== 1)
+    throw new AppError('INVALID_REQUEST', {
+      message: 'n: only one reply per request is served yet.',
+      param: 'n',
+    });
   const choice = chooseModel(
-    { tier: principal.tier, requestedModel: body.model ?? null, conversationModel: conversation.model, reasoning: body.reasoning ?? false },
+    {
+      tier: principal.tier,
+      requestedModel: body.model ?? null,
+      conversationModel: conversation.model,
+      reasoning: body.reasoning ?? false,
+    },
     catalog,
   );
   if (choice.isAllowed) return choice.route;
-  throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST', { message: choice.message, param: body.reasoning === true ? 'reasoning' : 'model' });
+  throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST', {
+    message: choice.message,
+    param: body.reasoning === true ? 'reasoning' : 'model',
+  });
 }
 
 interface Place {
@@ -91,15 +105,24 @@ interface Place {
 /** Where in the conversation's tree the turn goes. */
 async function placeOf(db: Db, conversation: StoredConversation, body: TurnBody): Promise<Place> {
   const named = (body.regenerate_of ?? body.edit_of ?? body.parent_turn_id) as TurnId | undefined;
-  if (named === undefined) return { parentTurnId: conversation.activeTurnId, replacesTurnId: null, userTurnId: null };
+  if (named === undefined)
+    return { parentTurnId: conversation.activeTurnId, replacesTurnId: null, userTurnId: null };
   const found = await findTurn(db, conversation.conversationId, named);
   if (found === null) throw new AppError('TURN_NOT_FOUND');
   const ensureRole = (role: 'user' | 'assistant', param: string): void => {
-    if (found.role !== role) throw new AppError('INVALID_REQUEST', { message: `${param} must name a turn of role ${role}.`, param });
+    if (found.role !== role)
+      throw new AppError('INVALID_REQUEST', {
+        message: `${param} must name a turn of role ${role}.`,
+        param,
+      });
   };
   if (body.regenerate_of !== undefined) {
     ensureRole('assistant', 'regenerate_of');
-    return { parentTurnId: found.parentTurnId, replacesTurnId: named, userTurnId: found.parentTurnId };
+    return {
+      parentTurnId: found.parentTurnId,
+      replacesTurnId: named,
+      userTurnId: found.parentTurnId,
+    };
   }
   if (body.edit_of !== undefined) {
     ensureRole('user', 'edit_of');
@@ -110,9 +133,16 @@ async function placeOf(db: Db, conversation: StoredConversation, body: TurnBody)
 }
 
 /** One turn at a time, unless the request says by its parent that it is another branch. */
-async function refuseConflict(db: Db, conversation: StoredConversation, body: TurnBody, parentTurnId: TurnId | null): Promise<void> {
+async function refuseConflict(
+  db: Db,
+  conversation: StoredConversation,
+  body: TurnBody,
+  parentTurnId: TurnId | null,
+): Promise<void> {
   const running = await runningTurns(db, conversation.conversationId);
-  const isOtherBranch = body.parent_turn_id !== undefined && running.every((each) => each.parentTurnId !== parentTurnId);
+  const isOtherBranch =
+    body.parent_turn_id !== undefined &&
+    running.every((each) => each.parentTurnId !== parentTurnId);
   const inTheWay = running[0];
   if (inTheWay !== undefined && !isOtherBranch) throw new TurnConflict(inTheWay.turnId);
 }

@@ -35,7 +35,9 @@ export function wireTurn(each: StoredTurn): WireTurn {
     finish_reason: each.finishReason,
     usage: each.usage === null ? null : wireUsage(each.usage),
     ...(each.errorCode === null ? {} : { error: { code: wireCode(each.errorCode as ErrorCode) } }),
-    ...(verdict?.action === 'block' ? { moderation: { category: verdict.category ?? 'policy' } } : {}),
+    ...(verdict?.action === 'block'
+      ? { moderation: { category: verdict.category ?? 'policy' } }
+      : {}),
     created_at: each.createdAt.toISOString(),
   };
 }
@@ -52,5 +54,8 @@ export function parseListCursor(cursor: string): ListPlace {
 }
 
 export function badCursor(): AppError {
-  return new AppError('INVALID_REQUEST', { message: 'before: must be a next_cursor of this list.', param: 'before' });
+  return new AppError('INVALID_REQUEST', {
+    message: 'before: must be a next_cursor of this list.',
+    param: 'before',
+  });
 }

@@ -21,18 +21,26 @@ const MAX_UNIT_WORDS = 4;
 const MIN_CHAR_RUN = 200;
 
 /** Asks for repetition without an end. A number of times, even a large one, is an end. */
-const ENDLESS = /\b(?:repeat|say|write|print|output|type)\b[^.!?\n]{0,120}\b(?:forever|endlessly|infinitely|indefinitely|without (?:ever )?stopping|and never stop|(?:an )?infinite(?:ly)? (?:number of )?times|over and over(?: again)? forever)\b/iu;
+const ENDLESS =
+  /\b(?:repeat|say|write|print|output|type)\b[^.!?\n]{0,120}\b(?:forever|endlessly|infinitely|indefinitely|without (?:ever )?stopping|and never stop|(?:an )?infinite(?:ly)? (?:number of )?times|over and over(?: again)? forever)\b/iu;
 
 export class RuleModerator implements InputModerator {
   moderate(text: string): ModerationVerdict {
     const category = text.length > MAX_CHARS ? 'size' : isDivergent(text) ? 'divergence' : null;
-    return { action: category === null ? 'allow' : 'block', category, policyVersion: POLICY_VERSION };
+    return {
+      action: category === null ? 'allow' : 'block',
+      category,
+      policyVersion: POLICY_VERSION,
+    };
   }
 }
 
 function isDivergent(text: string): boolean {
   if (ENDLESS.test(text) || hasCharacterRun(text)) return true;
-  const words = text.toLowerCase().split(/[\s,;]+/u).filter((word) => word !== '');
+  const words = text
+    .toLowerCase()
+    .split(/[\s,;]+/u)
+    .filter((word) => word !== '');
   if (words.length < MIN_REPEATS) return false;
   for (let unit = 1; unit <= MAX_UNIT_WORDS; unit += 1) {
     const run = longestRun(words, unit);

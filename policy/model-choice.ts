@@ -22,18 +22,34 @@ export type ModelChoice =
 export function chooseModel(wish: ModelWish, catalog: Catalog): ModelChoice {
   const tier = catalog.tiers[wish.tier];
   if (wish.requestedModel !== null && !(wish.requestedModel in catalog.models)) {
-    return { isAllowed: false, why: 'unknown', message: 'The model is not in the catalogue; see GET /v1/models.' };
+    return {
+      isAllowed: false,
+      why: 'unknown',
+      message: 'The model is not in the catalogue; see GET /v1/models.',
+    };
   }
   if (wish.reasoning && tier.reasoning_model === null) {
-    return { isAllowed: false, why: 'forbidden', message: `Reasoning is not part of the ${wish.tier} tier.` };
+    return {
+      isAllowed: false,
+      why: 'forbidden',
+      message: `Reasoning is not part of the ${wish.tier} tier.`,
+    };
   }
   const [id, reason] = candidate(wish, catalog);
   const model = catalog.models[id];
   if (model === undefined) {
-    return { isAllowed: false, why: 'unknown', message: 'The conversation’s model is no longer in the catalogue.' };
+    return {
+      isAllowed: false,
+      why: 'unknown',
+      message: 'The conversation’s model is no longer in the catalogue.',
+    };
   }
   if (!model.tiers.includes(wish.tier)) {
-    return { isAllowed: false, why: 'forbidden', message: `The ${wish.tier} tier may not use this model.` };
+    return {
+      isAllowed: false,
+      why: 'forbidden',
+      message: `The ${wish.tier} tier may not use this model.`,
+    };
   }
   const route = {
     pool: model.pool,
@@ -48,10 +64,14 @@ export function chooseModel(wish: ModelWish, catalog: Catalog): ModelChoice {
 
 function candidate(wish: ModelWish, catalog: Catalog): [model: string, reason: string] {
   const tier = catalog.tiers[wish.tier];
-  if (wish.requestedModel !== null && !(wish.reasoning && catalog.models[wish.requestedModel]?.reasoning === false)) {
+  if (
+    wish.requestedModel !== null &&
+    !(wish.reasoning && catalog.models[wish.requestedModel]?.reasoning === false)
+  ) {
     return [wish.requestedModel, 'named by the request'];
   }
-  if (wish.reasoning && tier.reasoning_model !== null) return [tier.reasoning_model, `reasoning model of tier ${wish.tier}`];
+  if (wish.reasoning && tier.reasoning_model !== null)
+    return [tier.reasoning_model, `reasoning model of tier ${wish.tier}`];
   if (wish.conversationModel !== null) return [wish.conversationModel, 'model of the conversation'];
   return [tier.default_model, `default of tier ${wish.tier}`];
 }

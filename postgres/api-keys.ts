@@ -13,5 +13,7 @@ export async function findPrincipal(db: Db, keyHash: Buffer): Promise<Principal 
      where k.key_hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and u.disabled_at is null`,
     [keyHash],
   );
-  return found === null ? null : { userId: found.user_id, orgId: found.org_id, tier: found.tier, role: found.role };
+  return found === null
+    ? null
+    : { userId: found.user_id, orgId: found.org_id, tier: found.tier, role: found.role };
 }

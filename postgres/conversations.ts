@@ -29,12 +29,28 @@ export async function insertConversation(db: Db, each: NewConversation): Promise
   await rows(
     db,
     `insert into conversations (conversation_id, user_id, org_id, model, region, system_prompt, title) values ($1, $2, $3, $4, $5, $6, $7)`,
-    [each.conversationId, each.userId, each.orgId, each.model, each.region, each.systemPrompt, each.title],
+    [
+      each.conversationId,
+      each.userId,
+      each.orgId,
+      each.model,
+      each.region,
+      each.systemPrompt,
+      each.title,
+    ],
   );
 }
 
-export async function findConversation(db: Db, userId: UserId, id: ConversationId): Promise<StoredConversation | null> {
-  const found = await row<ConversationRow>(db, `${SELECT} where conversation_id = $1 and user_id = $2`, [id, userId]);
+export async function findConversation(
+  db: Db,
+  userId: UserId,
+  id: ConversationId,
+): Promise<StoredConversation | null> {
+  const found = await row<ConversationRow>(
+    db,
+    `${SELECT} where conversation_id = $1 and user_id = $2`,
+    [id, userId],
+  );
   return found === null ? null : toConversation(found);
 }
 
@@ -45,7 +61,12 @@ export interface ListPlace {
 }
 
 /** Newest first, from `before` on. */
-export async function listConversations(db: Db, userId: UserId, before: ListPlace | null, limit: number): Promise<StoredConversation[]> {
+export async function listConversations(
+  db: Db,
+  userId: UserId,
+  before: ListPlace | null,
+  limit: number,
+): Promise<StoredConversation[]> {
   const found = await rows<ConversationRow>(
     db,
     `${SELECT} where user_id = $1 and ($2::timestamptz is null or (date_trunc('milliseconds', last_turn_at), conversation_id) < ($2, $3))
@@ -61,7 +82,12 @@ export interface ConversationChange {
 }
 
 /** Renames or archives; null when there is no such conversation. */
-export async function changeConversation(db: Db, userId: UserId, id: ConversationId, change: ConversationChange): Promise<StoredConversation | null> {
+export async function changeConversation(
+  db: Db,
+  userId: UserId,
+  id: ConversationId,
+  change: ConversationChange,
+): Promise<StoredConversation | null> {
   const changed = await row<ConversationRow>(
     db,
     `update conversations set
@@ -78,13 +104,29 @@ export async function changeConversation(db: Db, userId: UserId, id: Conversatio
  * being stored either finishes before, or finds nothing to store into.
  * @returns ids of its turns' logs; null when there is no such conversation
  */
-export async function deleteConversation(pool: Pool, userId: UserId, id: ConversationId): Promise<TurnId[] | null> {
+export async function deleteConversation(
+  pool: Pool,
+  userId: UserId,
+  id: ConversationId,
+): Promise<TurnId[] | null> {
   return transaction(pool, async (client) => {
-    const deleted = await row(client, 'delete from conversations where conversation_id = $1 and user_id = $2 returning conversation_id', [id, userId]);
+    const deleted = await row(
+      client,
+      'delete from conversations where conversation_id = $1 and user_id = $2 returning conversation_id',
+      [id, userId],
+    );
     if (deleted === null) return null;
-    await rows(client, 'delete from user_memory where user_id = $1 and source_turn_id in (select turn_id from turns where conversation_id = $2)', [userId, id]);
+    await rows(
+      client,
+      'delete from user_memory where user_id = $1 and source_turn_id in (select turn_id from turns where conversation_id = $2)',
+      [userId, id],
+    );
     await rows(client, 'delete from turns where conversation_id = $1', [id]);
-    const requests = await rows<{ turn_id: TurnId }>(client, 'delete from turn_requests where conversation_id = $1 returning turn_id', [id]);
+    const requests = await rows<{ turn_id: TurnId }>(
+      client,
+      'delete from turn_requests where conversation_id = $1 returning turn_id',
+      [id],
+    );
     return requests.map((each) => each.turn_id);
   });
 }
@@ -101,7 +143,8 @@ interface ConversationRow {
   last_turn_at: Date;
 }
 
-const COLUMNS = 'conversation_id, model, region, system_prompt, title, active_turn_id, archived_at, created_at, last_turn_at';
+const COLUMNS =
+  'conversation_id, model, region, system_prompt, title, active_turn_id, archived_at, created_at, last_turn_at';
 const SELECT = `select ${COLUMNS} from conversations`;
 
 function toConversation(each: ConversationRow): StoredConversation {

@@ -10,7 +10,10 @@ export type DemoUser = (typeof DEMO_USERS)[number];
  * Makes what is missing and keeps what is there; a token that changed replaces the old one.
  * @param tokens bearer tokens in clear; only their hashes are stored
  */
-export async function seedDemo(databaseUrl: string, tokens: Readonly<Record<DemoUser, string>>): Promise<{ users: Record<DemoUser, UserId> }> {
+export async function seedDemo(
+  databaseUrl: string,
+  tokens: Readonly<Record<DemoUser, string>>,
+): Promise<{ users: Record<DemoUser, UserId> }> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   try {
@@ -18,14 +21,24 @@ export async function seedDemo(databaseUrl: string, tokens: Readonly<Record<Demo
     await client.query(`select pg_advisory_xact_lock(hashtext('seed_demo'))`);
     const users: Partial<Record<DemoUser, UserId>> = {};
     for (const name of DEMO_USERS) {
-      const found = await client.query<{ user_id: UserId }>(UPSERT_USER, [name, name === 'admin' ? 'enterprise' : name, name === 'admin' ? 'admin' : 'member']);
+      const found = await client.query<{ user_id: UserId }>(UPSERT_USER, [
+        name,
+        name === 'admin' ? 'enterprise' : name,
+        name === 'admin' ? 'admin' : 'member',
+      ]);
       const userId = found.rows[0]?.user_id;
       if (userId === undefined) throw new Error(`the demo user ${name} could not be made`);
       users[name] = userId;
       const token = tokens[name];
       const hash = createHash('sha256').update(token).digest();
-      await client.query('delete from api_keys where user_id = $1 and key_hash <> $2', [userId, hash]);
-      await client.query('insert into api_keys (key_hash, key_prefix, user_id) values ($1, $2, $3) on conflict (key_hash) do nothing', [hash, token.slice(0, 7), userId]);
+      await client.query('delete from api_keys where user_id = $1 and key_hash <> $2', [
+        userId,
+        hash,
+      ]);
+      await client.query(
+        'insert into api_keys (key_hash, key_prefix, user_id) values ($1, $2, $3) on conflict (key_hash) do nothing',
+        [hash, token.slice(0, 7), userId],
+      );
     }
     await client.query('commit');
     return { users: users as Record<DemoUser, UserId> };

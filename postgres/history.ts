@@ -15,9 +15,19 @@ export interface HistoryPage {
 }
 
 /** The newest `limit` turns older than `before` (or of all). */
-export async function historyPage(db: Db, conversationId: ConversationId, before: TurnId | null, limit: number): Promise<HistoryPage> {
+export async function historyPage(
+  db: Db,
+  conversationId: ConversationId,
+  before: TurnId | null,
+  limit: number,
+): Promise<HistoryPage> {
   // One more tells whether there is another page; `before` itself is read too and left out.
-  const upTo = await turnsUpTo(db, conversationId, before ?? NEWEST, limit + (before === null ? 1 : 2));
+  const upTo = await turnsUpTo(
+    db,
+    conversationId,
+    before ?? NEWEST,
+    limit + (before === null ? 1 : 2),
+  );
   const older = upTo.filter((turn) => turn.turnId !== before);
   return { turns: older.slice(-limit), hasMore: older.length > limit };
 }

@@ -5,8 +5,16 @@ import { row, rows } from './pool.ts';
 import type { Db } from './pool.ts';
 
 /** Conversations silent for `idleMs` with turns beyond their boundary, longest silent first. */
-export async function idleConversations(db: Db, idleMs: number, limit: number): Promise<IdleConversation[]> {
-  const idle = await rows<{ conversation_id: ConversationId; user_id: UserId; active_turn_id: TurnId }>(
+export async function idleConversations(
+  db: Db,
+  idleMs: number,
+  limit: number,
+): Promise<IdleConversation[]> {
+  const idle = await rows<{
+    conversation_id: ConversationId;
+    user_id: UserId;
+    active_turn_id: TurnId;
+  }>(
     db,
     `select conversation_id, user_id, active_turn_id from conversations
      where active_turn_id is not null and memory_through_turn_id is distinct from active_turn_id
@@ -14,11 +22,19 @@ export async function idleConversations(db: Db, idleMs: number, limit: number): 
      order by last_turn_at limit $2`,
     [idleMs / 1000, limit],
   );
-  return idle.map((each) => ({ conversationId: each.conversation_id, userId: each.user_id, lastTurnId: each.active_turn_id }));
+  return idle.map((each) => ({
+    conversationId: each.conversation_id,
+    userId: each.user_id,
+    lastTurnId: each.active_turn_id,
+  }));
 }
 
 /** Moves the boundary forward only; false when it was already there or beyond, or the conversation is gone. */
-export async function advanceMemoryBoundary(db: Db, conversationId: ConversationId, through: TurnId): Promise<boolean> {
+export async function advanceMemoryBoundary(
+  db: Db,
+  conversationId: ConversationId,
+  through: TurnId,
+): Promise<boolean> {
   const moved = await row(
     db,
     `update conversations set memory_through_turn_id = $2

@@ -24,7 +24,9 @@ export async function migrate(databaseUrl: string, folder: string): Promise<void
   await client.connect();
   try {
     // One day back: clocks differ, and a turn minted just before midnight must find its month.
-    await client.query(`select create_turn_partitions(now() - interval '1 day', $1)`, [PARTITION_MONTHS_AHEAD]);
+    await client.query(`select create_turn_partitions(now() - interval '1 day', $1)`, [
+      PARTITION_MONTHS_AHEAD,
+    ]);
   } finally {
     await client.end();
   }

@@ -12,7 +12,10 @@ types.setTypeParser(types.builtins.INT8, Number);
 types.setTypeParser(types.builtins.NUMERIC, Number);
 
 /** @param onError hears of idle connections that broke (a restarted server); the pool replaces them by itself */
-export function createPool(settings: { url: string; poolSize: number }, onError: (error: Error) => void): Pool {
+export function createPool(
+  settings: { url: string; poolSize: number },
+  onError: (error: Error) => void,
+): Pool {
   const pool = new Pool({
     connectionString: settings.url,
     max: settings.poolSize,
@@ -33,7 +36,11 @@ export function createPool(settings: { url: string; poolSize: number }, onError:
  * Runs one statement and returns its rows.
  * @throws AppError STORAGE_UNAVAILABLE when the server is gone or refuses; INTERNAL when the statement itself is wrong.
  */
-export async function rows<Row extends QueryResultRow>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row[]> {
+export async function rows<Row extends QueryResultRow>(
+  db: Db,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
   try {
     return (await db.query<Row>(text, [...values])).rows;
   } catch (error) {
@@ -42,12 +49,19 @@ export async function rows<Row extends QueryResultRow>(db: Db, text: string, val
 }
 
 /** The first row, or null. */
-export async function row<Row extends QueryResultRow>(db: Db, text: string, values: readonly unknown[] = []): Promise<Row | null> {
+export async function row<Row extends QueryResultRow>(
+  db: Db,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row | null> {
   return (await rows<Row>(db, text, values))[0] ?? null;
 }
 
 /** Runs `work` in one transaction; any throw rolls back. */
-export async function transaction<Result>(pool: Pool, work: (client: PoolClient) => Promise<Result>): Promise<Result> {
+export async function transaction<Result>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<Result>,
+): Promise<Result> {
   const client = await pool.connect().catch((error: unknown) => {
     throw translate(error);
   });

@@ -17,12 +17,29 @@ export type AcceptOutcome =
 /** Inserts the request unless it conflicts; one statement, so two gateways cannot both win. */
 export async function acceptTurn(db: Db, turn: AcceptedTurn): Promise<AcceptOutcome> {
   const inserted = await row(db, ACCEPT, [
-    turn.turnId, turn.userTurnId, turn.conversationId, turn.userId, turn.parentTurnId, turn.replacesTurnId,
-    turn.isRegeneration, turn.content, JSON.stringify(turn.params), turn.model, turn.pool, turn.idempotencyKey, turn.bodyHash,
+    turn.turnId,
+    turn.userTurnId,
+    turn.conversationId,
+    turn.userId,
+    turn.parentTurnId,
+    turn.replacesTurnId,
+    turn.isRegeneration,
+    turn.content,
+    JSON.stringify(turn.params),
+    turn.model,
+    turn.pool,
+    turn.idempotencyKey,
+    turn.bodyHash,
   ]);
   if (inserted !== null) return 'accepted';
-  if (turn.idempotencyKey !== null && (await findRequestByKey(db, turn.userId, turn.idempotencyKey)) !== null) return 'duplicate-key';
-  const exists = await row(db, 'select 1 from conversations where conversation_id = $1', [turn.conversationId]);
+  if (
+    turn.idempotencyKey !== null &&
+    (await findRequestByKey(db, turn.userId, turn.idempotencyKey)) !== null
+  )
+    return 'duplicate-key';
+  const exists = await row(db, 'select 1 from conversations where conversation_id = $1', [
+    turn.conversationId,
+  ]);
   return exists === null ? 'no-conversation' : 'conflict';
 }
 
@@ -45,8 +62,17 @@ export async function findRequest(db: Db, turnId: TurnId): Promise<StoredRequest
   return found(await row<RequestRow>(db, `${SELECT} where turn_id = $1`, [turnId]));
 }
 
-export async function findRequestByKey(db: Db, userId: UserId, key: string): Promise<StoredRequest | null> {
-  return found(await row<RequestRow>(db, `${SELECT} where user_id = $1 and idempotency_key = $2`, [userId, key]));
+export async function findRequestByKey(
+  db: Db,
+  userId: UserId,
+  key: string,
+): Promise<StoredRequest | null> {
+  return found(
+    await row<RequestRow>(db, `${SELECT} where user_id = $1 and idempotency_key = $2`, [
+      userId,
+      key,
+    ]),
+  );
 }
 
 export interface RunningTurn {
@@ -65,7 +91,11 @@ export async function runningTurns(db: Db, conversationId: ConversationId): Prom
 }
 
 /** Accepted turns that are older than `olderThanMs` and not ended, oldest first: the background worker makes sure they run. */
-export async function openRequests(db: Db, olderThanMs: number, limit: number): Promise<StoredRequest[]> {
+export async function openRequests(
+  db: Db,
+  olderThanMs: number,
+  limit: number,
+): Promise<StoredRequest[]> {
   const stale = await rows<RequestRow>(
     db,
     `${SELECT} where ended_at is null and created_at < now() - make_interval(secs => $1) order by created_at limit $2`,
@@ -76,7 +106,11 @@ export async function openRequests(db: Db, olderThanMs: number, limit: number): 
 
 /** Closes a request whose turn cannot be stored any more (its conversation is gone, or its workflow was ended by hand). */
 export async function closeRequest(db: Db, turnId: TurnId): Promise<void> {
-  await rows(db, 'update turn_requests set ended_at = now(), content = null where turn_id = $1 and ended_at is null', [turnId]);
+  await rows(
+    db,
+    'update turn_requests set ended_at = now(), content = null where turn_id = $1 and ended_at is null',
+    [turnId],
+  );
 }
 
 /** Takes back a request whose workflow could not be started: as if it had never been accepted. */

@@ -25,13 +25,26 @@ export interface StoredTurn {
   readonly createdAt: Date;
 }
 
-export async function findTurn(db: Db, conversationId: ConversationId, turnId: TurnId): Promise<StoredTurn | null> {
-  const found = await row<TurnRow>(db, `${SELECT_TURN} where conversation_id = $1 and turn_id = $2`, [conversationId, turnId]);
+export async function findTurn(
+  db: Db,
+  conversationId: ConversationId,
+  turnId: TurnId,
+): Promise<StoredTurn | null> {
+  const found = await row<TurnRow>(
+    db,
+    `${SELECT_TURN} where conversation_id = $1 and turn_id = $2`,
+    [conversationId, turnId],
+  );
   return found === null ? null : toTurn(found);
 }
 
 /** The newest `limit` turns at or before `turnId`, oldest first: enough to walk a branch up from there. */
-export async function turnsUpTo(db: Db, conversationId: ConversationId, turnId: TurnId, limit: number): Promise<StoredTurn[]> {
+export async function turnsUpTo(
+  db: Db,
+  conversationId: ConversationId,
+  turnId: TurnId,
+  limit: number,
+): Promise<StoredTurn[]> {
   const newest = await rows<TurnRow>(
     db,
     `${SELECT_TURN} where conversation_id = $1 and turn_id <= $2 order by turn_id desc limit $3`,
@@ -92,9 +105,20 @@ export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boole
     cost_usd: turn.costUsd,
   };
   const ended = await row(db, STORE_ASSISTANT_TURN, [
-    turn.turnId, turn.content, turn.usage.completionTokens, turn.model, turn.servedModel, turn.pool, turn.finishReason,
-    turn.errorCode, JSON.stringify(usage), turn.verdict === null ? null : JSON.stringify(turn.verdict), turn.streamOffsets,
-    turn.usage.promptTokens, turn.usage.cachedTokens, turn.costUsd,
+    turn.turnId,
+    turn.content,
+    turn.usage.completionTokens,
+    turn.model,
+    turn.servedModel,
+    turn.pool,
+    turn.finishReason,
+    turn.errorCode,
+    JSON.stringify(usage),
+    turn.verdict === null ? null : JSON.stringify(turn.verdict),
+    turn.streamOffsets,
+    turn.usage.promptTokens,
+    turn.usage.cachedTokens,
+    turn.costUsd,
   ]);
   return ended !== null;
 }
@@ -133,7 +157,11 @@ export interface Authorized {
 }
 
 /** The user's standing and ownership of the conversation, as of now; null when either is gone. */
-export async function authorizeTurn(db: Db, userId: UserId, conversationId: ConversationId): Promise<Authorized | null> {
+export async function authorizeTurn(
+  db: Db,
+  userId: UserId,
+  conversationId: ConversationId,
+): Promise<Authorized | null> {
   const found = await row<{ org_id: OrgId; tier: string }>(
     db,
     `select u.org_id, u.tier from users u join conversations c using (user_id)

@@ -32,8 +32,12 @@ export async function usageOf(db: Db, userId: UserId): Promise<UsageReport> {
   const total = found.find((each) => each.level === 3);
   return {
     ...(total === undefined ? none : toTotals(total)),
-    byModel: found.flatMap((each) => (each.level === 1 && each.model !== null ? [{ model: each.model, ...toTotals(each) }] : [])),
-    byDay: found.flatMap((each) => (each.level === 2 && each.day !== null ? [{ day: each.day, ...toTotals(each) }] : [])),
+    byModel: found.flatMap((each) =>
+      each.level === 1 && each.model !== null ? [{ model: each.model, ...toTotals(each) }] : [],
+    ),
+    byDay: found.flatMap((each) =>
+      each.level === 2 && each.day !== null ? [{ day: each.day, ...toTotals(each) }] : [],
+    ),
   };
 }
 
@@ -49,5 +53,10 @@ interface UsageRow {
 }
 
 function toTotals(each: UsageRow): UsageTotals {
-  return { promptTokens: each.prompt, completionTokens: each.completion, cachedTokens: each.cached, costUsd: each.cost };
+  return {
+    promptTokens: each.prompt,
+    completionTokens: each.completion,
+    cachedTokens: each.cached,
+    costUsd: each.cost,
+  };
 }

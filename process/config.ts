@@ -4,31 +4,94 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 
 const port = z.coerce.number().int().min(0).max(65_535);
-const ms = (min: number, max: number): z.ZodCoercedNumber => z.coerce.number().int().min(min).max(max);
+const ms = (min: number, max: number): z.ZodCoercedNumber =>
+  z.coerce.number().int().min(min).max(max);
 
 /** Variable → schema. The description is what an operator reads; the default is what most run. */
 export const ENVIRONMENT = z.object({
-  COLLOQUY_HOME: z.string().min(1).default('.colloquy').describe('Folder of all data, logs and run files.'),
-  COLLOQUY_PROCESS_NAME: z.string().default('').describe('Name in logs and metrics; set by the supervisor.'),
-  CATALOG_PATH: z.string().default('config/catalog.yaml').describe('Models, prices, pools and tier limits.'),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info').describe('Least severe line that is logged.'),
+  COLLOQUY_HOME: z
+    .string()
+    .min(1)
+    .default('.colloquy')
+    .describe('Folder of all data, logs and run files.'),
+  COLLOQUY_PROCESS_NAME: z
+    .string()
+    .default('')
+    .describe('Name in logs and metrics; set by the supervisor.'),
+  CATALOG_PATH: z
+    .string()
+    .default('config/catalog.yaml')
+    .describe('Models, prices, pools and tier limits.'),
+  LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
+    .default('info')
+    .describe('Least severe line that is logged.'),
   HOST: z.string().min(1).default('127.0.0.1').describe('Address the gateway listens on.'),
   PORT: port.default(8080).describe('Port of the gateway; 0 = any free port.'),
-  METRICS_PORT: port.default(0).describe('Port of /healthz, /readyz and /metrics of workers; 0 = any free port.'),
-  MAX_BODY_BYTES: z.coerce.number().int().min(1024).max(64 * 1024 * 1024).default(1024 * 1024).describe('Largest request body.'),
-  STREAM_BUFFER_BYTES: z.coerce.number().int().min(4096).default(1024 * 1024).describe('Bytes buffered for one slow reader before its stream is closed; it resumes.'),
+  METRICS_PORT: port
+    .default(0)
+    .describe('Port of /healthz, /readyz and /metrics of workers; 0 = any free port.'),
+  MAX_BODY_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .max(64 * 1024 * 1024)
+    .default(1024 * 1024)
+    .describe('Largest request body.'),
+  STREAM_BUFFER_BYTES: z.coerce
+    .number()
+    .int()
+    .min(4096)
+    .default(1024 * 1024)
+    .describe('Bytes buffered for one slow reader before its stream is closed; it resumes.'),
   HEARTBEAT_MS: ms(100, 600_000).default(15_000).describe('Interval of SSE comment heartbeats.'),
-  DISCONNECT_GRACE_MS: ms(0, 600_000).default(15_000).describe('How long a turn without readers runs on before it is cancelled.'),
-  DRAIN_MS: ms(0, 600_000).default(20_000).describe('How long a process waits for running work on SIGTERM.'),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').describe('PostgreSQL 18 with pgvector.'),
-  DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(200).default(10).describe('Connections per process.'),
-  REDIS_URL: z.string().regex(/^rediss?:\/\//, 'must begin with redis://').describe('Redis 7 or Valkey.'),
-  TEMPORAL_ADDRESS: z.string().regex(/^[^/]+:\d+$/, 'must be host:port').describe('Temporal frontend.'),
+  DISCONNECT_GRACE_MS: ms(0, 600_000)
+    .default(15_000)
+    .describe('How long a turn without readers runs on before it is cancelled.'),
+  DRAIN_MS: ms(0, 600_000)
+    .default(20_000)
+    .describe('How long a process waits for running work on SIGTERM.'),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .describe('PostgreSQL 18 with pgvector.'),
+  DATABASE_POOL_SIZE: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(200)
+    .default(10)
+    .describe('Connections per process.'),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'must begin with redis://')
+    .describe('Redis 7 or Valkey.'),
+  TEMPORAL_ADDRESS: z
+    .string()
+    .regex(/^[^/]+:\d+$/, 'must be host:port')
+    .describe('Temporal frontend.'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('default').describe('Temporal namespace.'),
-  WORKFLOW_BUNDLE: z.string().default('dist/workflow-bundle.js').describe('Prebuilt workflow code.'),
-  INFERENCE_THREADS: z.coerce.number().int().min(0).max(256).default(0).describe('Threads of one engine; 0 = the machine’s cores.'),
-  FLUSH_MS: ms(0, 1000).default(10).describe('Tokens are gathered this long before they are appended to the turn log.'),
-  FLUSH_TOKENS: z.coerce.number().int().min(1).max(4096).default(64).describe('… or until there are this many.'),
+  WORKFLOW_BUNDLE: z
+    .string()
+    .default('dist/workflow-bundle.js')
+    .describe('Prebuilt workflow code.'),
+  INFERENCE_THREADS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(256)
+    .default(0)
+    .describe('Threads of one engine; 0 = the machine’s cores.'),
+  FLUSH_MS: ms(0, 1000)
+    .default(10)
+    .describe('Tokens are gathered this long before they are appended to the turn log.'),
+  FLUSH_TOKENS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(4096)
+    .default(64)
+    .describe('… or until there are this many.'),
 });
 
 export interface Config {
@@ -48,7 +111,11 @@ export interface Config {
   readonly metricsPort: number;
   readonly postgres: { readonly url: string; readonly poolSize: number };
   readonly redis: { readonly url: string };
-  readonly temporal: { readonly address: string; readonly namespace: string; readonly workflowBundle: string };
+  readonly temporal: {
+    readonly address: string;
+    readonly namespace: string;
+    readonly workflowBundle: string;
+  };
   readonly engine: { readonly threads: number };
   readonly generate: { readonly flushMs: number; readonly flushTokens: number };
 }
@@ -60,7 +127,8 @@ export interface Config {
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const result = ENVIRONMENT.safeParse(given);
-  if (!result.success) throw new Error(`The configuration is not valid:\n${z.prettifyError(result.error)}`);
+  if (!result.success)
+    throw new Error(`The configuration is not valid:\n${z.prettifyError(result.error)}`);
   const each = result.data;
   return Object.freeze({
     home: resolve(each.COLLOQUY_HOME),

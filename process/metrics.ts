@@ -4,7 +4,9 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 
 export { Counter, Gauge, Histogram, Registry };
 
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8];
+const SECONDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8,
+];
 
 export interface Metrics {
   readonly registry: Registry;
@@ -24,11 +26,40 @@ export function createMetrics(): Metrics {
   const registers = [registry];
   return {
     registry,
-    turnTtft: new Histogram({ name: 'colloquy_turn_ttft_seconds', help: 'POST received to first token relayed', labelNames: ['tier', 'pool'], buckets: SECONDS, registers }),
-    turnTpot: new Histogram({ name: 'colloquy_turn_tpot_seconds', help: 'Mean seconds per output token after the first', labelNames: ['pool'], buckets: SECONDS, registers }),
-    turnStage: new Histogram({ name: 'colloquy_turn_stage_seconds', help: 'Seconds in one stage of a turn', labelNames: ['stage'], buckets: SECONDS, registers }),
-    turns: new Counter({ name: 'colloquy_turns_total', help: 'Stored turns', labelNames: ['outcome', 'tier', 'pool'], registers }),
-    engineStep: new Histogram({ name: 'colloquy_engine_step_seconds', help: 'Seconds of one engine step', labelNames: ['pool'], buckets: SECONDS, registers }),
+    turnTtft: new Histogram({
+      name: 'colloquy_turn_ttft_seconds',
+      help: 'POST received to first token relayed',
+      labelNames: ['tier', 'pool'],
+      buckets: SECONDS,
+      registers,
+    }),
+    turnTpot: new Histogram({
+      name: 'colloquy_turn_tpot_seconds',
+      help: 'Mean seconds per output token after the first',
+      labelNames: ['pool'],
+      buckets: SECONDS,
+      registers,
+    }),
+    turnStage: new Histogram({
+      name: 'colloquy_turn_stage_seconds',
+      help: 'Seconds in one stage of a turn',
+      labelNames: ['stage'],
+      buckets: SECONDS,
+      registers,
+    }),
+    turns: new Counter({
+      name: 'colloquy_turns_total',
+      help: 'Stored turns',
+      labelNames: ['outcome', 'tier', 'pool'],
+      registers,
+    }),
+    engineStep: new Histogram({
+      name: 'colloquy_engine_step_seconds',
+      help: 'Seconds of one engine step',
+      labelNames: ['pool'],
+      buckets: SECONDS,
+      registers,
+    }),
     sseStreams: new Gauge({ name: 'colloquy_sse_streams', help: 'Open event streams', registers }),
   };
 }

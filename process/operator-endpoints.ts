@@ -17,7 +17,10 @@ export interface OperatorChecks {
 }
 
 /** Listens on 127.0.0.1. Readiness answers 503 with the names of the parts that are missing. */
-export async function serveOperatorEndpoints(port: number, checks: OperatorChecks): Promise<OperatorEndpoints> {
+export async function serveOperatorEndpoints(
+  port: number,
+  checks: OperatorChecks,
+): Promise<OperatorEndpoints> {
   const server = createServer((request, response) => {
     void answer(request.url ?? '/', checks).then(({ status, type, body }) => {
       response.writeHead(status, { 'content-type': type }).end(body);
@@ -29,10 +32,11 @@ export async function serveOperatorEndpoints(port: number, checks: OperatorCheck
   });
   return {
     port: (server.address() as AddressInfo).port,
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
 
@@ -44,11 +48,20 @@ interface Answer {
 
 async function answer(url: string, checks: OperatorChecks): Promise<Answer> {
   const path = url.split('?')[0];
-  if (path === '/metrics') return { status: 200, type: checks.registry.contentType, body: await checks.registry.metrics() };
-  if (path === '/healthz') return json(checks.isAlive() ? 200 : 503, { status: checks.isAlive() ? 'ok' : 'failing' });
+  if (path === '/metrics')
+    return {
+      status: 200,
+      type: checks.registry.contentType,
+      body: await checks.registry.metrics(),
+    };
+  if (path === '/healthz')
+    return json(checks.isAlive() ? 200 : 503, { status: checks.isAlive() ? 'ok' : 'failing' });
   if (path !== '/readyz') return json(404, { status: 'not found' });
   const missing = await failedChecks(checks.ready);
-  return json(missing.length === 0 ? 200 : 503, { status: missing.length === 0 ? 'ready' : 'not ready', missing });
+  return json(missing.length === 0 ? 200 : 503, {
+    status: missing.length === 0 ? 'ready' : 'not ready',
+    missing,
+  });
 }
 
 /** Names of the checks that throw, answer false, or do not answer within a second. */
@@ -59,7 +72,12 @@ export async function failedChecks(checks: OperatorChecks['ready']): Promise<str
       const late = new Promise<boolean>((resolve) => {
         timer = setTimeout(() => resolve(false), 1000);
       });
-      const isFine = await Promise.race([Promise.resolve().then(check).catch(() => false), late]);
+      const isFine = await Promise.race([
+        Promise.resolve()
+          .then(check)
+          .catch(() => false),
+        late,
+      ]);
       clearTimeout(timer);
       return isFine ? null : name;
     }),

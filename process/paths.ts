@@ -14,6 +14,7 @@ export function projectPath(...parts: readonly string[]): string {
 function findRoot(folder: string): string {
   if (existsSync(join(folder, 'package.json'))) return folder;
   const parent = dirname(folder);
-  if (parent === folder) throw new Error('no package.json above this file: the installation is incomplete');
+  if (parent === folder)
+    throw new Error('no package.json above this file: the installation is incomplete');
   return findRoot(parent);
 }

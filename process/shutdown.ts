@@ -43,7 +43,10 @@ export function installShutdown(logger: Logger, forceMs: number): Shutdown {
   }
   for (const event of ['unhandledRejection', 'uncaughtException'] as const) {
     process.on(event, (error: unknown) => {
-      logger.fatal({ error }, event === 'unhandledRejection' ? 'unhandled rejection' : 'uncaught exception');
+      logger.fatal(
+        { error },
+        event === 'unhandledRejection' ? 'unhandled rejection' : 'uncaught exception',
+      );
       void shutdown.stop(1);
     });
   }

@@ -9,7 +9,11 @@ export function installTemporalRuntime(logger: Logger): void {
   const temporal = logger.child({ component: 'temporal' });
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) => {
-      const line = { sdkMessage: message, workflowId: meta?.['workflowId'] as unknown, activity: meta?.['activityType'] as unknown };
+      const line = {
+        sdkMessage: message,
+        workflowId: meta?.['workflowId'] as unknown,
+        activity: meta?.['activityType'] as unknown,
+      };
       if (level === 'ERROR') temporal.error(line, 'sdk error');
       else temporal.warn(line, 'sdk warning');
     }),
@@ -20,7 +24,10 @@ export function installTemporalRuntime(logger: Logger): void {
 
 /** No compression: the frontend is on this machine or in the same network, and a turn is a handful of small messages. */
 export function connectTemporal(settings: Config['temporal']): Promise<NativeConnection> {
-  return NativeConnection.connect({ address: settings.address, grpcCompression: { codec: 'none' } });
+  return NativeConnection.connect({
+    address: settings.address,
+    grpcCompression: { codec: 'none' },
+  });
 }
 
 export interface WorkerSettings {
@@ -34,7 +41,11 @@ export interface WorkerSettings {
 }
 
 /** A worker that polls at once when run(). Cached workflows are bounded: one is about 1 MB, and a turn lives for seconds. */
-export function createWorker(connection: NativeConnection, settings: Config['temporal'], worker: WorkerSettings): Promise<Worker> {
+export function createWorker(
+  connection: NativeConnection,
+  settings: Config['temporal'],
+  worker: WorkerSettings,
+): Promise<Worker> {
   const workflows: Partial<WorkerOptions> = worker.hasWorkflows
     ? {
         workflowBundle: { codePath: settings.workflowBundle },

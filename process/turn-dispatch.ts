@@ -1,7 +1,15 @@
 // Starting and cancelling turn workflows. With the connection of an embedded worker the start is eager: its first
 // workflow task comes back with the answer and runs in this very process.
-import { Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
-import { defineSearchAttributeKey, SearchAttributeType, TypedSearchAttributes } from '@temporalio/common';
+import {
+  Client,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
+import {
+  defineSearchAttributeKey,
+  SearchAttributeType,
+  TypedSearchAttributes,
+} from '@temporalio/common';
 import type { NativeConnection } from '@temporalio/worker';
 import type { Catalog } from '../contracts/catalog.ts';
 import { AppError } from '../contracts/errors.ts';
@@ -27,7 +35,12 @@ export interface DispatchOptions {
   readonly isEager: boolean;
 }
 
-export function createTurnDispatch({ connection, settings, catalog, isEager }: DispatchOptions): TurnDispatch & { readonly client: Client } {
+export function createTurnDispatch({
+  connection,
+  settings,
+  catalog,
+  isEager,
+}: DispatchOptions): TurnDispatch & { readonly client: Client } {
   const client = new Client({ connection, namespace: settings.namespace });
   const call = <Result>(work: () => Promise<Result>): Promise<Result> =>
     client.withDeadline(Date.now() + CALL_TIMEOUT_MS, work).catch((error: unknown) => {
@@ -66,9 +79,12 @@ export function createTurnDispatch({ connection, settings, catalog, isEager }: D
 
   const cancel = async (conversationId: ConversationId, turnId: TurnId): Promise<void> => {
     await call(() =>
-      client.workflow.getHandle(turnWorkflowId(conversationId, turnId)).signal('cancel').catch((error: unknown) => {
-        if (!(error instanceof WorkflowNotFoundError)) throw error;
-      }),
+      client.workflow
+        .getHandle(turnWorkflowId(conversationId, turnId))
+        .signal('cancel')
+        .catch((error: unknown) => {
+          if (!(error instanceof WorkflowNotFoundError)) throw error;
+        }),
     );
   };
 

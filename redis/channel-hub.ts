@@ -11,7 +11,10 @@ export interface ChannelListener {
 
 export class ChannelHub {
   readonly #subscriber: Redis;
-  readonly #channels = new Map<string, { listeners: Set<ChannelListener>; ready: Promise<unknown> }>();
+  readonly #channels = new Map<
+    string,
+    { listeners: Set<ChannelListener>; ready: Promise<unknown> }
+  >();
   #hasBeenReady: boolean;
 
   /** @param subscriber a connection for this hub alone, see connectSubscriber; closed by close() */
@@ -19,7 +22,8 @@ export class ChannelHub {
     this.#subscriber = subscriber;
     this.#hasBeenReady = subscriber.status === 'ready';
     subscriber.on('smessage', (channel: string, message: string) => {
-      for (const listener of this.#channels.get(channel)?.listeners ?? []) listener.onMessage(message);
+      for (const listener of this.#channels.get(channel)?.listeners ?? [])
+        listener.onMessage(message);
     });
     subscriber.on('ready', () => {
       if (this.#hasBeenReady) this.#resubscribe();
@@ -45,7 +49,8 @@ export class ChannelHub {
 
   async remove(channel: string, listener: ChannelListener): Promise<void> {
     const entry = this.#channels.get(channel);
-    if (entry === undefined || !entry.listeners.delete(listener) || entry.listeners.size > 0) return;
+    if (entry === undefined || !entry.listeners.delete(listener) || entry.listeners.size > 0)
+      return;
     this.#channels.delete(channel);
     // A refusal here means the connection is gone, and with it the subscription.
     await this.#subscriber.sunsubscribe(channel).catch(() => undefined);

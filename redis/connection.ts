@@ -21,7 +21,8 @@ export function connectRedis(settings: RedisSettings): Redis {
     connectTimeout: 1000,
     commandTimeout: 2000,
     keepAlive: 30_000,
-    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), 1000) * (0.75 + Math.random() / 2),
+    retryStrategy: (attempt) =>
+      Math.min(50 * 2 ** Math.min(attempt, 6), 1000) * (0.75 + Math.random() / 2),
     replyMapping: 'legacy',
   });
   client.on('error', settings.onError);
@@ -45,9 +46,17 @@ export function connectSubscriber(client: Redis, onError: (error: Error) => void
  * Runs the script `redis/lua/<name>-<n>.lua`.
  * @throws AppError STREAM_UNAVAILABLE when Redis does not answer
  */
-export async function runScript(client: Redis, name: string, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-  const command = (client as unknown as Record<string, (...all: (string | number)[]) => Promise<unknown>>)[`colloquy:${name}`];
-  if (command === undefined) throw new AppError('INVARIANT_VIOLATED', { message: `there is no script ${name}` });
+export async function runScript(
+  client: Redis,
+  name: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  const command = (
+    client as unknown as Record<string, (...all: (string | number)[]) => Promise<unknown>>
+  )[`colloquy:${name}`];
+  if (command === undefined)
+    throw new AppError('INVARIANT_VIOLATED', { message: `there is no script ${name}` });
   try {
     return await command.call(client, ...keys, ...args);
   } catch (error) {

@@ -30,5 +30,7 @@ function decode(n: number, type: string | undefined, data: string | undefined): 
 }
 
 function broken(): AppError {
-  return new AppError('INVARIANT_VIOLATED', { message: 'a turn log entry does not have the form of one' });
+  return new AppError('INVARIANT_VIOLATED', {
+    message: 'a turn log entry does not have the form of one',
+  });
 }

@@ -1,7 +1,15 @@
 // In-memory twin of the turn log, for unit tests: the same contract suite runs on it and on Valkey.
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry, OpenData, TurnEntry } from '../contracts/turn-events.ts';
-import type { AppendResult, ClaimedLog, TurnControl, TurnLogOwner, TurnLogReader, TurnLogWriter, TurnSubscription } from '../contracts/turn-log.ts';
+import type {
+  AppendResult,
+  ClaimedLog,
+  TurnControl,
+  TurnLogOwner,
+  TurnLogReader,
+  TurnLogWriter,
+  TurnSubscription,
+} from '../contracts/turn-log.ts';
 
 interface Log {
   epoch: number;
@@ -32,21 +40,36 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
     return { entries: [...log.entries], isCancelled: log.isCancelled, isEnded: log.isEnded };
   }
 
-  async append(turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult> {
+  async append(
+    turnId: TurnId,
+    epoch: number,
+    entries: readonly NumberedEntry[],
+  ): Promise<AppendResult> {
     const [log, first, last] = [this.#logs.get(turnId), entries[0], entries.at(-1)];
     if (first === undefined || last === undefined) return 'ok';
     if (log === undefined) return 'missing';
     if (epoch < log.epoch || log.isEnded) return 'fenced';
     const newest = log.entries.length;
     if (first.n > newest + 1) return 'missing';
-    if (first.n <= newest) return last.n === newest && isSame(log.entries[newest - 1], last) ? 'ok' : 'fenced';
+    if (first.n <= newest)
+      return last.n === newest && isSame(log.entries[newest - 1], last) ? 'ok' : 'fenced';
     log.epoch = epoch;
     for (const entry of entries) this.#add(turnId, log, entry);
     return 'ok';
   }
 
-  async restore(_owner: TurnLogOwner, turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult> {
-    const log = this.#logs.get(turnId) ?? { epoch, isEnded: false, isCancelled: false, entries: [] };
+  async restore(
+    _owner: TurnLogOwner,
+    turnId: TurnId,
+    epoch: number,
+    entries: readonly NumberedEntry[],
+  ): Promise<AppendResult> {
+    const log = this.#logs.get(turnId) ?? {
+      epoch,
+      isEnded: false,
+      isCancelled: false,
+      entries: [],
+    };
     if (epoch < log.epoch || log.isEnded) return 'fenced';
     this.#logs.set(turnId, log);
     log.epoch = epoch;
@@ -106,7 +129,11 @@ function isSame(one: NumberedEntry | undefined, other: NumberedEntry): boolean {
   return JSON.stringify(one?.data) === JSON.stringify(other.data);
 }
 
-async function listen<Listener>(all: Map<TurnId, Set<Listener>>, turnId: TurnId, listener: Listener): Promise<TurnSubscription> {
+async function listen<Listener>(
+  all: Map<TurnId, Set<Listener>>,
+  turnId: TurnId,
+  listener: Listener,
+): Promise<TurnSubscription> {
   const listeners = all.get(turnId) ?? new Set<Listener>();
   all.set(turnId, listeners.add(listener));
   return {

@@ -5,9 +5,18 @@ import { AppError } from '../contracts/errors.ts';
 import type { Redis } from './connection.ts';
 
 /** @param worker distinguishes the pool's workers */
-export async function publishPressure(redis: Redis, pool: string, worker: string, stats: EngineStats): Promise<void> {
+export async function publishPressure(
+  redis: Redis,
+  pool: string,
+  worker: string,
+  stats: EngineStats,
+): Promise<void> {
   const key = poolPressureKey(pool);
-  await redis.pipeline().hset(key, worker, `${stats.waiting}:${Date.now()}`).pexpire(key, PRESSURE_TTL_MS * 5).exec();
+  await redis
+    .pipeline()
+    .hset(key, worker, `${stats.waiting}:${Date.now()}`)
+    .pexpire(key, PRESSURE_TTL_MS * 5)
+    .exec();
 }
 
 /** Sequences waiting in the pool's least busy worker; null when no worker has spoken lately. */

@@ -27,7 +27,10 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
     }
   }
 
-  async subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription> {
+  async subscribe(
+    turnId: TurnId,
+    onEntry: (entry: NumberedEntry) => void,
+  ): Promise<TurnSubscription> {
     let last = 0;
     const deliver = (entry: NumberedEntry): void => {
       last = Math.max(last, entry.n);
@@ -37,14 +40,20 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
       onMessage: (message) => deliver(decodePush(message)),
       onGap: () => {
         // Failing here leaves the gap to the next push or the next 'ready'.
-        void this.read(turnId, last).then((entries) => entries === 'missing' || entries.forEach(deliver), () => undefined);
+        void this.read(turnId, last).then(
+          (entries) => entries === 'missing' || entries.forEach(deliver),
+          () => undefined,
+        );
       },
     });
   }
 
   async countReaders(turnId: TurnId): Promise<number> {
     try {
-      const reply = (await this.#redis.call('PUBSUB', 'SHARDNUMSUB', turnPushChannel(turnId))) as [string, number];
+      const reply = (await this.#redis.call('PUBSUB', 'SHARDNUMSUB', turnPushChannel(turnId))) as [
+        string,
+        number,
+      ];
       return Number(reply[1]);
     } catch (error) {
       throw new AppError('STREAM_UNAVAILABLE', { cause: error });
@@ -52,7 +61,10 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
   }
 
   onCancel(turnId: TurnId, callback: () => void): Promise<TurnSubscription> {
-    return this.#listen(turnControlChannel(turnId), { onMessage: callback, onGap: () => undefined });
+    return this.#listen(turnControlChannel(turnId), {
+      onMessage: callback,
+      onGap: () => undefined,
+    });
   }
 
   async #listen(channel: string, listener: ChannelListener): Promise<TurnSubscription> {

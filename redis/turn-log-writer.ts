@@ -1,8 +1,20 @@
 // The writing end of the turn log on Redis. Every method is one script, so no reader ever sees half of it.
-import { RUNNING_LOG_TTL_MS, ENDED_LOG_TTL_MS, turnControlChannel, turnLogKey, turnMetaKey, turnPushChannel } from '../contracts/redis-keys.ts';
+import {
+  RUNNING_LOG_TTL_MS,
+  ENDED_LOG_TTL_MS,
+  turnControlChannel,
+  turnLogKey,
+  turnMetaKey,
+  turnPushChannel,
+} from '../contracts/redis-keys.ts';
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry, OpenData, TurnEntry } from '../contracts/turn-events.ts';
-import type { AppendResult, ClaimedLog, TurnLogOwner, TurnLogWriter } from '../contracts/turn-log.ts';
+import type {
+  AppendResult,
+  ClaimedLog,
+  TurnLogOwner,
+  TurnLogWriter,
+} from '../contracts/turn-log.ts';
 import { AppError } from '../contracts/errors.ts';
 import { runScript } from './connection.ts';
 import type { Redis } from './connection.ts';
@@ -18,30 +30,73 @@ export class RedisTurnLogWriter implements TurnLogWriter {
 
   async create(open: OpenData, owner: TurnLogOwner): Promise<boolean> {
     const turnId = open.turn_id as TurnId;
-    const args = [turnPushChannel(turnId), RUNNING_LOG_TTL_MS, owner.userId, owner.conversationId, open.pool, JSON.stringify(open)];
+    const args = [
+      turnPushChannel(turnId),
+      RUNNING_LOG_TTL_MS,
+      owner.userId,
+      owner.conversationId,
+      open.pool,
+      JSON.stringify(open),
+    ];
     return (await runScript(this.#redis, 'create', keys(turnId), args)) === 1;
   }
 
   async claim(turnId: TurnId, epoch: number): Promise<ClaimedLog | 'fenced' | 'missing'> {
-    const reply = (await runScript(this.#redis, 'claim', keys(turnId), [epoch])) as [string, number, number, unknown[]];
+    const reply = (await runScript(this.#redis, 'claim', keys(turnId), [epoch])) as [
+      string,
+      number,
+      number,
+      unknown[],
+    ];
     if (reply[0] === 'fenced' || reply[0] === 'missing') return reply[0];
-    return { entries: reply[3].map(decodeRow), isCancelled: reply[1] === 1, isEnded: reply[2] === 1 };
+    return {
+      entries: reply[3].map(decodeRow),
+      isCancelled: reply[1] === 1,
+      isEnded: reply[2] === 1,
+    };
   }
 
-  async append(turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult> {
+  async append(
+    turnId: TurnId,
+    epoch: number,
+    entries: readonly NumberedEntry[],
+  ): Promise<AppendResult> {
     const first = entries[0];
     if (first === undefined) return 'ok';
-    const args = [epoch, turnPushChannel(turnId), RUNNING_LOG_TTL_MS, first.n, ...encodeEntries(entries)];
+    const args = [
+      epoch,
+      turnPushChannel(turnId),
+      RUNNING_LOG_TTL_MS,
+      first.n,
+      ...encodeEntries(entries),
+    ];
     return (await runScript(this.#redis, 'append', keys(turnId), args)) as AppendResult;
   }
 
-  async restore(owner: TurnLogOwner, turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult> {
+  async restore(
+    owner: TurnLogOwner,
+    turnId: TurnId,
+    epoch: number,
+    entries: readonly NumberedEntry[],
+  ): Promise<AppendResult> {
     const open = entries[0];
     if (open?.type !== 'open' || entries.some((entry, index) => entry.n !== index + 1)) {
-      throw new AppError('INVARIANT_VIOLATED', { message: 'a log is restored from entry 1 on, without gaps' });
+      throw new AppError('INVARIANT_VIOLATED', {
+        message: 'a log is restored from entry 1 on, without gaps',
+      });
     }
-    const args = [epoch, turnPushChannel(turnId), RUNNING_LOG_TTL_MS, owner.userId, owner.conversationId, open.data.pool];
-    return (await runScript(this.#redis, 'restore', keys(turnId), [...args, ...encodeEntries(entries)])) as AppendResult;
+    const args = [
+      epoch,
+      turnPushChannel(turnId),
+      RUNNING_LOG_TTL_MS,
+      owner.userId,
+      owner.conversationId,
+      open.data.pool,
+    ];
+    return (await runScript(this.#redis, 'restore', keys(turnId), [
+      ...args,
+      ...encodeEntries(entries),
+    ])) as AppendResult;
   }
 
   async end(turnId: TurnId, closing: readonly TurnEntry[]): Promise<'ok' | 'missing'> {
@@ -50,7 +105,14 @@ export class RedisTurnLogWriter implements TurnLogWriter {
   }
 
   async cancel(turnId: TurnId): Promise<boolean> {
-    return (await runScript(this.#redis, 'cancel', [turnMetaKey(turnId)], [turnControlChannel(turnId)])) === 1;
+    return (
+      (await runScript(
+        this.#redis,
+        'cancel',
+        [turnMetaKey(turnId)],
+        [turnControlChannel(turnId)],
+      )) === 1
+    );
   }
 
   async isCancelled(turnId: TurnId): Promise<boolean> {

@@ -14,11 +14,19 @@ import { ensureSchedules } from './schedules.ts';
 import { main, startWorkerProcess } from './worker-process.ts';
 
 main('background-worker', async () => {
-  const { config, logger, metrics, catalog, db, redis, temporal, run } = await startWorkerProcess('background-worker');
-  const dispatch = createTurnDispatch({ connection: temporal, settings: config.temporal, catalog, isEager: false });
+  const { config, logger, metrics, catalog, db, redis, temporal, run } =
+    await startWorkerProcess('background-worker');
+  const dispatch = createTurnDispatch({
+    connection: temporal,
+    settings: config.temporal,
+    catalog,
+    isEager: false,
+  });
   const workflowState = async (turn: TurnInput): Promise<'running' | 'closed' | 'unknown'> => {
     try {
-      const { status } = await dispatch.client.workflow.getHandle(turnWorkflowId(turn.conversationId, turn.turnId)).describe();
+      const { status } = await dispatch.client.workflow
+        .getHandle(turnWorkflowId(turn.conversationId, turn.turnId))
+        .describe();
       return status.name === 'RUNNING' ? 'running' : 'closed';
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return 'unknown';
@@ -26,18 +34,31 @@ main('background-worker', async () => {
     }
   };
   const { persistTurn } = createTurnActivities({
-    db, catalog, metrics, logger,
+    db,
+    catalog,
+    metrics,
+    logger,
     turnLog: new RedisTurnLogWriter(redis),
     limiter: new RedisLimiter(redis),
     moderator: new RuleModerator(),
   });
   const activities = {
     ...createMemoryActivities({ db, logger }),
-    ...createMaintenanceActivities({ db, logger, workflowState, persistTurn, start: dispatch.start }),
+    ...createMaintenanceActivities({
+      db,
+      logger,
+      workflowState,
+      persistTurn,
+      start: dispatch.start,
+    }),
   };
   await ensureSchedules(dispatch.client);
   const worker = await createWorker(temporal, config.temporal, {
-    taskQueue: BACKGROUND_TASK_QUEUE, activities, hasWorkflows: true, maxConcurrentActivities: 10, graceMs: config.http.drainMs,
+    taskQueue: BACKGROUND_TASK_QUEUE,
+    activities,
+    hasWorkflows: true,
+    maxConcurrentActivities: 10,
+    graceMs: config.http.drainMs,
   });
   await run(worker);
 });

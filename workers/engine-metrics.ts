@@ -4,7 +4,11 @@ import { Gauge } from '../process/metrics.ts';
 import type { Metrics } from '../process/metrics.ts';
 
 export function observeEngine({ registry }: Metrics, pool: string, engine: Engine): void {
-  const gauge = (name: string, help: string, read: () => Readonly<Record<string, number>>): void => {
+  const gauge = (
+    name: string,
+    help: string,
+    read: () => Readonly<Record<string, number>>,
+  ): void => {
     new Gauge({
       name,
       help,

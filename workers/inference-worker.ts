@@ -18,12 +18,14 @@ const PRESSURE_INTERVAL_MS = 500;
 
 main('inference-worker', async () => {
   const { values } = parseArgs({ options: { pool: { type: 'string' } } });
-  const { config, logger, metrics, catalog, db, redis, temporal, shutdown, run } = await startWorkerProcess('inference-worker');
+  const { config, logger, metrics, catalog, db, redis, temporal, shutdown, run } =
+    await startWorkerProcess('inference-worker');
   const poolName = values.pool ?? '';
   const pool = catalog.pools[poolName];
-  if (pool === undefined) throw new Error(`--pool must be one of ${Object.keys(catalog.pools).join(', ')}`);
+  if (pool === undefined)
+    throw new Error(`--pool must be one of ${Object.keys(catalog.pools).join(', ')}`);
 
-  const model = await createServedModel({
+  const model = createServedModel({
     modelPath: inHome(config, pool.weights),
     kvPoolBytes: pool.kv_pool_bytes,
     threads: config.engine.threads,
@@ -35,15 +37,23 @@ main('inference-worker', async () => {
   shutdown.onStop('model', () => model.close());
   observeEngine(metrics, poolName, model.engine);
 
-  const hub = new ChannelHub(connectSubscriber(redis, (error) => logger.warn({ error }, 'redis subscriber error')));
+  const hub = new ChannelHub(
+    connectSubscriber(redis, (error) => logger.warn({ error }, 'redis subscriber error')),
+  );
   shutdown.onStop('subscriber', () => hub.close());
   const pressure = setInterval(() => {
-    publishPressure(redis, poolName, String(process.pid), model.engine.stats()).catch((error: unknown) => logger.debug({ error }, 'pressure not published'));
+    publishPressure(redis, poolName, String(process.pid), model.engine.stats()).catch(
+      (error: unknown) => logger.debug({ error }, 'pressure not published'),
+    );
   }, PRESSURE_INTERVAL_MS);
   shutdown.onStop('pressure', () => clearInterval(pressure));
 
   const activities = createGenerateActivities({
-    db, catalog, metrics, logger, model,
+    db,
+    catalog,
+    metrics,
+    logger,
+    model,
     turnLog: new RedisTurnLogWriter(redis),
     control: new RedisTurnLogReader(redis, hub),
     flush: config.generate,

@@ -17,7 +17,12 @@ export async function ensureSchedules(client: Client): Promise<void> {
         scheduleId,
         spec: { intervals: [{ every }] },
         policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '2m' },
-        action: { type: 'startWorkflow', workflowType, taskQueue: BACKGROUND_TASK_QUEUE, workflowExecutionTimeout: '5m' },
+        action: {
+          type: 'startWorkflow',
+          workflowType,
+          taskQueue: BACKGROUND_TASK_QUEUE,
+          workflowExecutionTimeout: '5m',
+        },
       });
     } catch (error) {
       if (!(error instanceof ScheduleAlreadyRunning)) throw error;

@@ -8,15 +8,23 @@ import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { main, startWorkerProcess } from './worker-process.ts';
 
 main('turn-worker', async () => {
-  const { config, logger, metrics, catalog, db, redis, temporal, run } = await startWorkerProcess('turn-worker');
+  const { config, logger, metrics, catalog, db, redis, temporal, run } =
+    await startWorkerProcess('turn-worker');
   const activities = createTurnActivities({
-    db, catalog, metrics, logger,
+    db,
+    catalog,
+    metrics,
+    logger,
     turnLog: new RedisTurnLogWriter(redis),
     limiter: new RedisLimiter(redis),
     moderator: new RuleModerator(),
   });
   const worker = await createWorker(temporal, config.temporal, {
-    taskQueue: TURN_TASK_QUEUE, activities, hasWorkflows: true, maxConcurrentActivities: 50, graceMs: config.http.drainMs,
+    taskQueue: TURN_TASK_QUEUE,
+    activities,
+    hasWorkflows: true,
+    maxConcurrentActivities: 50,
+    graceMs: config.http.drainMs,
   });
   await run(worker);
 });

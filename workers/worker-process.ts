@@ -38,7 +38,9 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const shutdown = installShutdown(logger, config.http.drainMs + 10_000);
   const catalog = loadCatalog(config.catalogPath);
   const metrics = createMetrics();
-  const db = createPool(config.postgres, (error) => logger.warn({ error }, 'an idle database connection broke'));
+  const db = createPool(config.postgres, (error) =>
+    logger.warn({ error }, 'an idle database connection broke'),
+  );
   shutdown.onStop('postgres', () => db.end());
   const redis = connectRedis({
     url: config.redis.url,
@@ -56,7 +58,11 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
       redis: async () => (await redis.ping()) === 'PONG',
       worker: () => worker.getState() === 'RUNNING',
     };
-    const endpoints = await serveOperatorEndpoints(config.metricsPort, { registry: metrics.registry, ready, isAlive });
+    const endpoints = await serveOperatorEndpoints(config.metricsPort, {
+      registry: metrics.registry,
+      ready,
+      isAlive,
+    });
     shutdown.onStop('endpoints', () => endpoints.close());
     const running = worker.run();
     shutdown.onStop('worker', async () => {
@@ -75,7 +81,9 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
 /** Runs an entry point; a failure to start is one log line and exit code 1. */
 export function main(kind: string, start: () => Promise<void>): void {
   start().catch((error: unknown) => {
-    process.stderr.write(`${JSON.stringify({ level: 'fatal', kind, msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`);
+    process.stderr.write(
+      `${JSON.stringify({ level: 'fatal', kind, msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`,
+    );
     process.exit(1);
   });
 }

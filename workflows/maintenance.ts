@@ -3,7 +3,9 @@ import { proxyActivities } from '@temporalio/workflow';
 import type { createMaintenanceActivities } from '../activities/maintenance.ts';
 import type { MaintenanceReport } from '../contracts/background-work.ts';
 
-const { createPartitions, recoverTurns } = proxyActivities<ReturnType<typeof createMaintenanceActivities>>({
+const { createPartitions, recoverTurns } = proxyActivities<
+  ReturnType<typeof createMaintenanceActivities>
+>({
   startToCloseTimeout: '60s',
   retry: { initialInterval: '1s', maximumInterval: '30s', maximumAttempts: 5 },
 });

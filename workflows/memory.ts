@@ -4,7 +4,9 @@ import { log, ParentClosePolicy, proxyActivities, startChild } from '@temporalio
 import type { createMemoryActivities } from '../activities/memory.ts';
 import type { IdleConversation } from '../contracts/background-work.ts';
 
-const { findIdleConversations, extractMemory: extract } = proxyActivities<ReturnType<typeof createMemoryActivities>>({
+const { findIdleConversations, extractMemory: extract } = proxyActivities<
+  ReturnType<typeof createMemoryActivities>
+>({
   startToCloseTimeout: '60s',
   retry: { initialInterval: '1s', maximumInterval: '30s', maximumAttempts: 5 },
 });

@@ -14,7 +14,11 @@ export class TurnState {
   }
 
   get progress(): TurnProgress {
-    return { stage: this.stage, isCancelRequested: this.#isCancelRequested, dispatch: this.dispatch };
+    return {
+      stage: this.stage,
+      isCancelRequested: this.#isCancelRequested,
+      dispatch: this.dispatch,
+    };
   }
 
   requestCancel(): void {

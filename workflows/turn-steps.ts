@@ -11,8 +11,15 @@ type GenerateActivities = ReturnType<typeof createGenerateActivities>;
 
 /** Codes that end a step at once: the input, the caller or the data are at fault, not the moment. */
 const FINAL_CODES = [
-  'FORBIDDEN', 'CONVERSATION_NOT_FOUND', 'TURN_NOT_FOUND', 'TURN_DELETED', 'TURN_LOG_LOST', 'FENCED',
-  'CONTEXT_LENGTH_EXCEEDED', 'INVALID_REQUEST', 'INVARIANT_VIOLATED',
+  'FORBIDDEN',
+  'CONVERSATION_NOT_FOUND',
+  'TURN_NOT_FOUND',
+  'TURN_DELETED',
+  'TURN_LOG_LOST',
+  'FENCED',
+  'CONTEXT_LENGTH_EXCEEDED',
+  'INVALID_REQUEST',
+  'INVARIANT_VIOLATED',
 ];
 
 /** A short step: local, its own marker. A store that restarts is waited for; a minute without it ends the turn with an error. */
@@ -20,7 +27,12 @@ export function shortStep(summary: string): ActivityInterfaceFor<TurnActivities>
   return proxyLocalActivities<TurnActivities>({
     startToCloseTimeout: '5s',
     scheduleToCloseTimeout: '60s',
-    retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '2s', nonRetryableErrorTypes: FINAL_CODES },
+    retry: {
+      initialInterval: '100ms',
+      backoffCoefficient: 2,
+      maximumInterval: '2s',
+      nonRetryableErrorTypes: FINAL_CODES,
+    },
     summary,
   });
 }
@@ -40,14 +52,23 @@ export function settleStep(summary: string): ActivityInterfaceFor<TurnActivities
  * its log; the queue is waited on for as long as a reader would (then the pool is overloaded). Ten attempts outlast a
  * rolling restart of a pool.
  */
-export function generateStep(route: RouteDecision, summary: string): ActivityInterfaceFor<GenerateActivities> {
+export function generateStep(
+  route: RouteDecision,
+  summary: string,
+): ActivityInterfaceFor<GenerateActivities> {
   return proxyActivities<GenerateActivities>({
     taskQueue: route.taskQueue,
     startToCloseTimeout: '10m',
     scheduleToStartTimeout: '60s',
     heartbeatTimeout: '3s',
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
-    retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '2s', maximumAttempts: 10, nonRetryableErrorTypes: FINAL_CODES },
+    retry: {
+      initialInterval: '50ms',
+      backoffCoefficient: 2,
+      maximumInterval: '2s',
+      maximumAttempts: 10,
+      nonRetryableErrorTypes: FINAL_CODES,
+    },
     priority: { priorityKey: route.priority },
     summary,
   });
@@ -58,7 +79,12 @@ export function persistStep(summary: string): ActivityInterfaceFor<TurnActivitie
   return proxyActivities<TurnActivities>({
     startToCloseTimeout: '10s',
     scheduleToCloseTimeout: '10m',
-    retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '2s', nonRetryableErrorTypes: FINAL_CODES },
+    retry: {
+      initialInterval: '50ms',
+      backoffCoefficient: 2,
+      maximumInterval: '2s',
+      nonRetryableErrorTypes: FINAL_CODES,
+    },
     summary,
   });
 }

@@ -1,8 +1,20 @@
 // One chat turn, durably: authorize → loadHistory → moderateInput → routeTurn → generate → persistTurn → settle.
 // It carries ids and small facts only. Every path ends with persistTurn, so every turn is stored and billed once.
-import { ActivityFailure, ApplicationFailure, CancellationScope, log, setHandler, TimeoutFailure } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  log,
+  setHandler,
+  TimeoutFailure,
+} from '@temporalio/workflow';
 import type { FinishReason, ModerationVerdict, TokenUsage } from '../contracts/turn-facts.ts';
-import type { PersistInput, PersistResult, RouteDecision, TurnInput } from '../contracts/turn-workflow.ts';
+import type {
+  PersistInput,
+  PersistResult,
+  RouteDecision,
+  TurnInput,
+} from '../contracts/turn-workflow.ts';
 import { cancelSignal, progressQuery } from './turn-messages.ts';
 import { TurnState } from './turn-state.ts';
 import { generateStep, persistStep, settleStep, shortStep } from './turn-steps.ts';
@@ -32,13 +44,18 @@ async function run(input: TurnInput, state: TurnState): Promise<PersistResult> {
   const prepared = await prepare(input, state);
   let stored: PersistResult | null = null;
   while (stored === null) {
-    const outcome = prepared.route === null || isDecided(prepared) ? prepared : await generate(input, prepared.route, state);
+    const outcome =
+      prepared.route === null || isDecided(prepared)
+        ? prepared
+        : await generate(input, prepared.route, state);
     state.stage = 'persistTurn';
     stored = await persist(input, outcome, state);
   }
   state.stage = 'settle';
   const total = stored.usage.promptTokens + stored.usage.completionTokens;
-  await settleStep(`${total} tokens`).settle(input, total).catch(() => log.warn('reservation not settled; it will expire'));
+  await settleStep(`${total} tokens`)
+    .settle(input, total)
+    .catch(() => log.warn('reservation not settled; it will expire'));
   state.stage = 'ended';
   return stored;
 }
@@ -53,7 +70,8 @@ async function prepare(input: TurnInput, state: TurnState): Promise<Outcome> {
     const history = await shortStep('store the user turn').loadHistory(input);
     state.stage = 'moderateInput';
     const verdict = await shortStep(`${history.contentChars} characters`).moderateInput(input);
-    if (verdict.action === 'block') return { ...UNDECIDED, route: null, finishReason: 'content_filter', verdict };
+    if (verdict.action === 'block')
+      return { ...UNDECIDED, route: null, finishReason: 'content_filter', verdict };
     state.stage = 'routeTurn';
     const { isCancelled, ...route } = await shortStep(`wants ${input.model}`).routeTurn(input);
     if (isCancelled) state.requestCancel();
@@ -67,15 +85,25 @@ function isDecided(outcome: Outcome): boolean {
   return outcome.finishReason !== 'stop';
 }
 
-async function generate(input: TurnInput, route: RouteDecision, state: TurnState): Promise<Outcome> {
+async function generate(
+  input: TurnInput,
+  route: RouteDecision,
+  state: TurnState,
+): Promise<Outcome> {
   state.stage = 'generate';
   state.dispatch += 1;
   const { turnId, userTurnId, conversationId, userId } = input;
   try {
     const result = await state.unlessCancelled(() =>
       generateStep(route, `${route.servedModel} on ${route.pool}`).generate({
-        turnId, userTurnId, conversationId, userId,
-        model: route.model, pool: route.pool, priority: route.priority, dispatch: state.dispatch,
+        turnId,
+        userTurnId,
+        conversationId,
+        userId,
+        model: route.model,
+        pool: route.pool,
+        priority: route.priority,
+        dispatch: state.dispatch,
       }),
     );
     if (result === null) return { ...UNDECIDED, route, finishReason: 'cancelled' };
@@ -88,17 +116,42 @@ async function generate(input: TurnInput, route: RouteDecision, state: TurnState
 }
 
 /** Null when the log was lost and the turn has to be generated again. */
-async function persist(input: TurnInput, outcome: Outcome, state: TurnState): Promise<PersistResult | null> {
+async function persist(
+  input: TurnInput,
+  outcome: Outcome,
+  state: TurnState,
+): Promise<PersistResult | null> {
   const { route, finishReason, errorCode, verdict, usage } = outcome;
-  const served = { model: route?.model ?? input.model, servedModel: route?.servedModel ?? input.model, pool: route?.pool ?? input.pool };
-  const step: PersistInput = { turn: input, route: served, finishReason, errorCode, verdict, usage };
+  const served = {
+    model: route?.model ?? input.model,
+    servedModel: route?.servedModel ?? input.model,
+    pool: route?.pool ?? input.pool,
+  };
+  const step: PersistInput = {
+    turn: input,
+    route: served,
+    finishReason,
+    errorCode,
+    verdict,
+    usage,
+  };
   try {
     return await persistStep(finishReason).persistTurn(step);
   } catch (error) {
     if (failureCode(error) !== 'TURN_LOG_LOST' || route === null) throw error;
-    if (state.isCancelRequested) return persistStep('cancelled').persistTurn({ ...step, finishReason: 'cancelled', usage: null });
+    if (state.isCancelRequested)
+      return persistStep('cancelled').persistTurn({
+        ...step,
+        finishReason: 'cancelled',
+        usage: null,
+      });
     if (state.dispatch < MAX_DISPATCHES) return null;
-    return persistStep('error').persistTurn({ ...step, finishReason: 'error', errorCode: 'GENERATION_FAILED', usage: null });
+    return persistStep('error').persistTurn({
+      ...step,
+      finishReason: 'error',
+      errorCode: 'GENERATION_FAILED',
+      usage: null,
+    });
   }
 }
 
@@ -106,7 +159,7 @@ async function persist(input: TurnInput, outcome: Outcome, state: TurnState): Pr
 function failureCode(error: unknown): string {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof ApplicationFailure && typeof cause.type === 'string') return cause.type;
-  if (cause instanceof TimeoutFailure) return cause.timeoutType === 'SCHEDULE_TO_START' ? 'OVERLOADED' : 'GENERATION_TIMEOUT';
+  if (cause instanceof TimeoutFailure)
+    return cause.timeoutType === 'SCHEDULE_TO_START' ? 'OVERLOADED' : 'GENERATION_TIMEOUT';
   return 'GENERATION_FAILED';
 }
-

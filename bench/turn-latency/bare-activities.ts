@@ -7,6 +7,8 @@ export async function prepare(): Promise<void> {}
 
 export function appendOne(turnLog: TurnLogWriter): (turnId: string) => Promise<void> {
   return async (turnId) => {
-    await turnLog.append(turnId as TurnId, epochOf(1, 1), [{ n: 2, type: 'token', data: { text: 'x', ids: [1] } }]);
+    await turnLog.append(turnId as TurnId, epochOf(1, 1), [
+      { n: 2, type: 'token', data: { text: 'x', ids: [1] } },
+    ]);
   };
 }

@@ -19,13 +19,33 @@ export interface BarePath {
 }
 
 export async function startBarePath(temporalAddress: string, redisUrl: string): Promise<BarePath> {
-  const connection = await connectTemporal({ address: temporalAddress, namespace: 'default', workflowBundle: '' });
-  const workflowBundle = await bundleWorkflowCode({ workflowsPath: projectPath('bench', 'turn-latency', 'bare-workflow.ts'), logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} } });
-  const worker = await Worker.create({ connection, taskQueue: 'bench-turns', workflowBundle, activities: { prepare }, maxCachedWorkflows: 200 });
+  const connection = await connectTemporal({
+    address: temporalAddress,
+    namespace: 'default',
+    workflowBundle: '',
+  });
+  const workflowBundle = await bundleWorkflowCode({
+    workflowsPath: projectPath('bench', 'turn-latency', 'bare-workflow.ts'),
+    logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+  });
+  const worker = await Worker.create({
+    connection,
+    taskQueue: 'bench-turns',
+    workflowBundle,
+    activities: { prepare },
+    maxCachedWorkflows: 200,
+  });
   const running = worker.run();
-  const remote = fork(projectPath('dist', 'bench', 'turn-latency', 'bare-remote.js'), [temporalAddress, redisUrl]);
+  const remote = fork(projectPath('dist', 'bench', 'turn-latency', 'bare-remote.js'), [
+    temporalAddress,
+    redisUrl,
+  ]);
   await new Promise<void>((resolve) => remote.once('message', () => resolve()));
-  const redis = connectRedis({ url: redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+  const redis = connectRedis({
+    url: redisUrl,
+    scriptsFolder: projectPath('redis', 'lua'),
+    onError: () => undefined,
+  });
   const hub = new ChannelHub(connectSubscriber(redis, () => undefined));
   const [writer, reader] = [new RedisTurnLogWriter(redis), new RedisTurnLogReader(redis, hub)];
   const client = new Client({ connection });
@@ -36,11 +56,23 @@ export async function startBarePath(temporalAddress: string, redisUrl: string): 
     const firstEntry = new Promise<number>((resolve) => (seen = () => resolve(performance.now())));
     const started = performance.now();
     await writer.create(
-      { turn_id: turnId, user_turn_id: turnId, conversation_id: turnId, model: 'm', served_model: 's', pool: 'p' },
+      {
+        turn_id: turnId,
+        user_turn_id: turnId,
+        conversation_id: turnId,
+        model: 'm',
+        served_model: 's',
+        pool: 'p',
+      },
       { userId: 'bench' as UserId, conversationId: 'bench' as ConversationId },
     );
     const subscription = await reader.subscribe(turnId, ({ n }) => n === 2 && seen());
-    const handle = await client.workflow.start('bareTurn', { taskQueue: 'bench-turns', workflowId: `bench/${turnId}`, args: [turnId], requestEagerStart: true });
+    const handle = await client.workflow.start('bareTurn', {
+      taskQueue: 'bench-turns',
+      workflowId: `bench/${turnId}`,
+      args: [turnId],
+      requestEagerStart: true,
+    });
     const firstEntryMs = (await firstEntry) - started;
     await handle.result();
     const completeMs = performance.now() - started;

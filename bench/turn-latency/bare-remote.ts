@@ -8,9 +8,19 @@ import { appendOne } from './bare-activities.ts';
 async function main(): Promise<void> {
   const [temporalAddress = '', redisUrl = ''] = process.argv.slice(2);
   const settings = { address: temporalAddress, namespace: 'default', workflowBundle: '' };
-  const redis = connectRedis({ url: redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+  const redis = connectRedis({
+    url: redisUrl,
+    scriptsFolder: projectPath('redis', 'lua'),
+    onError: () => undefined,
+  });
   const activities = { appendOne: appendOne(new RedisTurnLogWriter(redis)) };
-  const worker = await createWorker(await connectTemporal(settings), settings, { taskQueue: 'bench-gen', activities, hasWorkflows: false, maxConcurrentActivities: 64, graceMs: 0 });
+  const worker = await createWorker(await connectTemporal(settings), settings, {
+    taskQueue: 'bench-gen',
+    activities,
+    hasWorkflows: false,
+    maxConcurrentActivities: 64,
+    graceMs: 0,
+  });
   process.once('disconnect', () => worker.shutdown());
   process.send?.('ready');
   await worker.run();

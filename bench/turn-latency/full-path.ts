@@ -16,7 +16,11 @@ export interface FullTurn {
 }
 
 /** One turn in a new conversation; `maxTokens` bounds the reply. @throws when it does not end with done */
-export async function runTurn(system: System, content: string, maxTokens: number): Promise<FullTurn> {
+export async function runTurn(
+  system: System,
+  content: string,
+  maxTokens: number,
+): Promise<FullTurn> {
   const created = await fetch(`${system.gateway}/v1/conversations`, {
     method: 'POST',
     headers: { authorization: `Bearer ${system.token}`, 'content-type': 'application/json' },
@@ -27,17 +31,27 @@ export async function runTurn(system: System, content: string, maxTokens: number
   const started = performance.now();
   return new Promise((resolve, reject) => {
     const url = new URL(`${system.gateway}/v1/conversations/${id}/turns`);
-    const headers = { authorization: `Bearer ${system.token}`, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), accept: 'text/event-stream' };
+    const headers = {
+      authorization: `Bearer ${system.token}`,
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      accept: 'text/event-stream',
+    };
     const post = request(url, { method: 'POST', headers }, (response) => {
-      if (response.statusCode !== 200) return reject(new Error(`turn refused: ${response.statusCode}`));
+      if (response.statusCode !== 200)
+        return reject(new Error(`turn refused: ${response.statusCode}`));
       let firstTokenMs = 0;
       const parser = createParser({
         onEvent: (event) => {
           if (event.event === 'token') firstTokenMs ||= performance.now() - started;
-          if (event.event === 'done') resolve({ firstTokenMs, doneMs: performance.now() - started });
+          if (event.event === 'done')
+            resolve({ firstTokenMs, doneMs: performance.now() - started });
         },
       });
-      response.setEncoding('utf8').on('data', (chunk: string) => parser.feed(chunk)).on('end', () => reject(new Error('ended without done')));
+      response
+        .setEncoding('utf8')
+        .on('data', (chunk: string) => parser.feed(chunk))
+        .on('end', () => reject(new Error('ended without done')));
     });
     post.on('error', reject);
     post.end(body);
@@ -45,11 +59,15 @@ export async function runTurn(system: System, content: string, maxTokens: number
 }
 
 /** Sum and count of every stage over all processes, as `stage → {sum, count}` in seconds. */
-export async function readStages(system: System): Promise<Map<string, { sum: number; count: number }>> {
+export async function readStages(
+  system: System,
+): Promise<Map<string, { sum: number; count: number }>> {
   const stages = new Map<string, { sum: number; count: number }>();
   for (const url of system.metricsUrls) {
     const text = await (await fetch(url)).text();
-    for (const [, what, stage, value] of text.matchAll(/^colloquy_turn_stage_seconds_(sum|count)\{[^}]*stage="(\w+)"[^}]*\} (\S+)$/gm)) {
+    for (const [, what, stage, value] of text.matchAll(
+      /^colloquy_turn_stage_seconds_(sum|count)\{[^}]*stage="(\w+)"[^}]*\} (\S+)$/gm,
+    )) {
       if (what === undefined || stage === undefined) continue;
       const each = stages.get(stage) ?? { sum: 0, count: 0 };
       stages.set(stage, { ...each, [what]: each[what as 'sum' | 'count'] + Number(value) });

@@ -20,15 +20,24 @@ interface Endpoints {
 }
 
 function readRun<Content>(file: string): Content {
-  return JSON.parse(readFileSync(join(process.env['COLLOQUY_HOME'] ?? '.colloquy', 'run', file), 'utf8')) as Content;
+  return JSON.parse(
+    readFileSync(join(process.env['COLLOQUY_HOME'] ?? '.colloquy', 'run', file), 'utf8'),
+  ) as Content;
 }
 
 /** Milliseconds of `stage` between two readings, per turn. */
 type Stages = Awaited<ReturnType<typeof readStages>>;
-const spent = (before: Stages, after: Stages, stage: string): number => ((after.get(stage)?.sum ?? 0) - (before.get(stage)?.sum ?? 0)) * 1000;
+const spent = (before: Stages, after: Stages, stage: string): number =>
+  ((after.get(stage)?.sum ?? 0) - (before.get(stage)?.sum ?? 0)) * 1000;
 
 async function sequential(system: System, bare: BarePath, numTurns: number): Promise<object> {
-  const samples = { bare: [] as number[], bareComplete: [] as number[], full: [] as number[], prefill: [] as number[], done: [] as number[] };
+  const samples = {
+    bare: [] as number[],
+    bareComplete: [] as number[],
+    full: [] as number[],
+    prefill: [] as number[],
+    done: [] as number[],
+  };
   const perStage = new Map<string, number[]>();
   for (let turn = 0; turn < numTurns; turn += 1) {
     const one = await bare.run();
@@ -41,14 +50,21 @@ async function sequential(system: System, bare: BarePath, numTurns: number): Pro
     samples.full.push(firstTokenMs - prefill);
     samples.prefill.push(prefill);
     samples.done.push(doneMs);
-    for (const stage of after.keys()) perStage.set(stage, [...(perStage.get(stage) ?? []), spent(before, after, stage)]);
+    for (const stage of after.keys())
+      perStage.set(stage, [...(perStage.get(stage) ?? []), spent(before, after, stage)]);
   }
-  const ratio = (q: number): number => Math.round((quantile(samples.full, q) / quantile(samples.bare, q)) * 100) / 100;
+  const ratio = (q: number): number =>
+    Math.round((quantile(samples.full, q) / quantile(samples.bare, q)) * 100) / 100;
   return {
-    bench: 'turn-latency', turns: numTurns,
-    bareFirstEntryMs: summary(samples.bare), bareCompleteMs: summary(samples.bareComplete),
-    fullFirstTokenLessPrefillMs: summary(samples.full), prefillMs: summary(samples.prefill), doneMs: summary(samples.done),
-    ratioP50: ratio(0.5), ratioP99: ratio(0.99),
+    bench: 'turn-latency',
+    turns: numTurns,
+    bareFirstEntryMs: summary(samples.bare),
+    bareCompleteMs: summary(samples.bareComplete),
+    fullFirstTokenLessPrefillMs: summary(samples.full),
+    prefillMs: summary(samples.prefill),
+    doneMs: summary(samples.done),
+    ratioP50: ratio(0.5),
+    ratioP99: ratio(0.99),
     stagesMs: Object.fromEntries([...perStage].map(([stage, values]) => [stage, summary(values)])),
   };
 }
@@ -57,9 +73,11 @@ async function sequential(system: System, bare: BarePath, numTurns: number): Pro
 async function closedLoop(numTurns: number, run: () => Promise<unknown>): Promise<number> {
   let started = 0;
   const begun = performance.now();
-  await Promise.all(Array.from({ length: IN_FLIGHT }, async () => {
-    while (started++ < numTurns) await run();
-  }));
+  await Promise.all(
+    Array.from({ length: IN_FLIGHT }, async () => {
+      while (started++ < numTurns) await run();
+    }),
+  );
   return Math.round((numTurns / (performance.now() - begun)) * 100_000) / 100;
 }
 
@@ -74,7 +92,12 @@ async function main(): Promise<void> {
   };
   const bare = await startBarePath(endpoints.temporal, endpoints.redis);
   const report = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-  report({ cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, shares: 'engine, gateway, services and load share all cores' });
+  report({
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    node: process.version,
+    shares: 'engine, gateway, services and load share all cores',
+  });
   for (let warm = 0; warm < 20; warm += 1) {
     await bare.run();
     await runTurn(system, CONTENT, 8);
@@ -82,10 +105,19 @@ async function main(): Promise<void> {
   report(await sequential(system, bare, numTurns));
   const pairs: { bare: number; full: number; ratio: number }[] = [];
   for (let pair = 0; pair < 5; pair += 1) {
-    const [one, other] = [await closedLoop(160, () => bare.run()), await closedLoop(160, () => runTurn(system, CONTENT, 8))];
+    const [one, other] = [
+      await closedLoop(160, () => bare.run()),
+      await closedLoop(160, () => runTurn(system, CONTENT, 8)),
+    ];
     pairs.push({ bare: one, full: other, ratio: Math.round((other / one) * 100) / 100 });
   }
-  report({ bench: 'closed-loop', inFlight: IN_FLIGHT, replyTokens: 8, turnsPerSecond: pairs, ratio: summary(pairs.map((each) => each.ratio)) });
+  report({
+    bench: 'closed-loop',
+    inFlight: IN_FLIGHT,
+    replyTokens: 8,
+    turnsPerSecond: pairs,
+    ratio: summary(pairs.map((each) => each.ratio)),
+  });
   await bare.close();
   process.exit(0);
 }

@@ -25,9 +25,17 @@ export function addAccountRoutes(router: Router, { db, catalog }: GatewayDeps): 
   router.get('/v1/models', (request, response) => {
     noQuery.parse(request.query);
     const { tier } = principalOf(response);
-    const visible = Object.entries(catalog.models).filter(([, model]) => model.tiers.includes(tier));
+    const visible = Object.entries(catalog.models).filter(([, model]) =>
+      model.tiers.includes(tier),
+    );
     response.json({
-      models: visible.map(([id, { tiers, pool, reasoning, prices }]) => ({ id, tiers, context_length: catalog.pools[pool]?.context_length ?? 0, reasoning, prices })),
+      models: visible.map(([id, { tiers, pool, reasoning, prices }]) => ({
+        id,
+        tiers,
+        context_length: catalog.pools[pool]?.context_length ?? 0,
+        reasoning,
+        prices,
+      })),
     });
   });
 
@@ -50,9 +58,25 @@ function ownUserId(request: Request, response: Response): UserId {
 }
 
 function wireFacts(facts: readonly StoredFact[]): object {
-  return { facts: facts.map(({ factId, text, createdAt }) => ({ fact_id: factId, text, created_at: createdAt.toISOString() })) };
+  return {
+    facts: facts.map(({ factId, text, createdAt }) => ({
+      fact_id: factId,
+      text,
+      created_at: createdAt.toISOString(),
+    })),
+  };
 }
 
-function wireTotals({ promptTokens, completionTokens, cachedTokens, costUsd }: UsageTotals): object {
-  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, cached_tokens: cachedTokens, cost_usd: costUsd };
+function wireTotals({
+  promptTokens,
+  completionTokens,
+  cachedTokens,
+  costUsd,
+}: UsageTotals): object {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    cached_tokens: cachedTokens,
+    cost_usd: costUsd,
+  };
 }

@@ -5,7 +5,13 @@ import { AppError } from '../../contracts/errors.ts';
 import { isUuid, newConversationId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
 import { chooseModel } from '../../policy/model-choice.ts';
-import { changeConversation, deleteConversation, findConversation, insertConversation, listConversations } from '../../postgres/conversations.ts';
+import {
+  changeConversation,
+  deleteConversation,
+  findConversation,
+  insertConversation,
+  listConversations,
+} from '../../postgres/conversations.ts';
 import type { StoredConversation } from '../../postgres/conversations.ts';
 import { historyPage } from '../../postgres/history.ts';
 import type { Db } from '../../postgres/pool.ts';
@@ -23,14 +29,32 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
   router.post('/v1/conversations', async (request, response) => {
     const { userId, orgId, tier } = principalOf(response);
     const body = createConversationBody.parse(request.body);
-    const choice = chooseModel({ tier, requestedModel: body.model ?? null, conversationModel: null, reasoning: false }, catalog);
-    if (!choice.isAllowed) throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST', { message: choice.message, param: 'model' });
+    const choice = chooseModel(
+      { tier, requestedModel: body.model ?? null, conversationModel: null, reasoning: false },
+      catalog,
+    );
+    if (!choice.isAllowed)
+      throw new AppError(choice.why === 'forbidden' ? 'FORBIDDEN' : 'INVALID_REQUEST', {
+        message: choice.message,
+        param: 'model',
+      });
     if (body.region !== undefined && body.region !== catalog.region) {
-      throw new AppError('INVALID_REQUEST', { message: 'region: this service does not keep data there.', param: 'region' });
+      throw new AppError('INVALID_REQUEST', {
+        message: 'region: this service does not keep data there.',
+        param: 'region',
+      });
     }
     const conversationId = newConversationId();
     const { model } = choice.route;
-    await insertConversation(db, { conversationId, userId, orgId, model, region: catalog.region, systemPrompt: body.system_prompt ?? null, title: body.title ?? null });
+    await insertConversation(db, {
+      conversationId,
+      userId,
+      orgId,
+      model,
+      region: catalog.region,
+      systemPrompt: body.system_prompt ?? null,
+      title: body.title ?? null,
+    });
     response.status(201).json({ conversation_id: conversationId, region: catalog.region, model });
   });
 
@@ -40,21 +64,36 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     const found = await listConversations(db, principalOf(response).userId, place, limit + 1);
     const shown = found.slice(0, limit);
     const last = found.length > limit ? shown.at(-1) : undefined;
-    response.json({ conversations: shown.map(wireConversation), next_cursor: last === undefined ? null : listCursor(last) });
+    response.json({
+      conversations: shown.map(wireConversation),
+      next_cursor: last === undefined ? null : listCursor(last),
+    });
   });
 
   router.get('/v1/conversations/:id', async (request, response) => {
     const { before, limit = DEFAULT_LIMIT } = listQuery.parse(request.query);
     if (before !== undefined && !isUuid(before)) throw badCursor();
     const conversation = await conversationOf(db, request, response);
-    const { turns, hasMore } = await historyPage(db, conversation.conversationId, (before as TurnId | undefined) ?? null, limit);
-    response.json({ conversation: wireConversation(conversation), turns: turns.map(wireTurn), next_cursor: hasMore ? (turns[0]?.turnId ?? null) : null });
+    const { turns, hasMore } = await historyPage(
+      db,
+      conversation.conversationId,
+      (before as TurnId | undefined) ?? null,
+      limit,
+    );
+    response.json({
+      conversation: wireConversation(conversation),
+      turns: turns.map(wireTurn),
+      next_cursor: hasMore ? (turns[0]?.turnId ?? null) : null,
+    });
   });
 
   router.patch('/v1/conversations/:id', async (request, response) => {
     const body = changeConversationBody.parse(request.body);
     const { userId } = principalOf(response);
-    const changed = await changeConversation(db, userId, conversationIdOf(request), { title: body.title, isArchived: body.archived });
+    const changed = await changeConversation(db, userId, conversationIdOf(request), {
+      title: body.title,
+      isArchived: body.archived,
+    });
     if (changed === null) throw new AppError('CONVERSATION_NOT_FOUND');
     response.json({ conversation: wireConversation(changed) });
   });
@@ -62,7 +101,11 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
   router.delete('/v1/conversations/:id', async (request, response) => {
     const { userId } = principalOf(response);
     const { conversationId } = await conversationOf(db, request, response);
-    await Promise.all((await runningTurns(db, conversationId)).map(({ turnId }) => cancelTurn(deps, conversationId, turnId)));
+    await Promise.all(
+      (await runningTurns(db, conversationId)).map(({ turnId }) =>
+        cancelTurn(deps, conversationId, turnId),
+      ),
+    );
     const turnIds = await deleteConversation(db, userId, conversationId);
     if (turnIds === null) throw new AppError('CONVERSATION_NOT_FOUND');
     await Promise.all(turnIds.map((turnId) => deps.turnLog.remove(turnId)));
@@ -78,7 +121,11 @@ export function conversationIdOf(request: Request): ConversationId {
 }
 
 /** The caller's conversation. @throws AppError CONVERSATION_NOT_FOUND, the same for foreign, deleted and absent */
-export async function conversationOf(db: Db, request: Request, response: Response): Promise<StoredConversation> {
+export async function conversationOf(
+  db: Db,
+  request: Request,
+  response: Response,
+): Promise<StoredConversation> {
   const userId: UserId = principalOf(response).userId;
   const found = await findConversation(db, userId, conversationIdOf(request));
   if (found === null) throw new AppError('CONVERSATION_NOT_FOUND');

@@ -11,7 +11,9 @@ export function addOperatorRoutes(router: Router, { ready, metrics }: GatewayDep
 
   router.get('/readyz', async (_request, response) => {
     const missing = await failedChecks(ready);
-    response.status(missing.length === 0 ? 200 : 503).json({ status: missing.length === 0 ? 'ready' : 'not ready', missing });
+    response
+      .status(missing.length === 0 ? 200 : 503)
+      .json({ status: missing.length === 0 ? 'ready' : 'not ready', missing });
   });
 
   router.get('/metrics', async (_request, response) => {

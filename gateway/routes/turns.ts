@@ -23,17 +23,32 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     const type = request.accepts(['text/event-stream', 'application/json']);
     if (type === false) throw new AppError('NOT_ACCEPTABLE');
     const principal = principalOf(response);
-    const asked = { body, principal, idempotencyKey: idempotencyKeyOf(request), conversation: await conversationOf(db, request, response) };
-    const { turn, isRepeat, hasEnded } = await acceptAsked(deps, asked, ({ state }) => setRateLimitHeaders(response, state));
+    const asked = {
+      body,
+      principal,
+      idempotencyKey: idempotencyKeyOf(request),
+      conversation: await conversationOf(db, request, response),
+    };
+    const { turn, isRepeat, hasEnded } = await acceptAsked(deps, asked, ({ state }) =>
+      setRateLimitHeaders(response, state),
+    );
     metrics.turnStage.observe({ stage: 'accept' }, (performance.now() - startedAt) / 1000);
     const relayed = {
       conversationId: turn.conversationId,
       turnId: turn.turnId,
       after: 0,
-      onFirstToken: () => isRepeat || metrics.turnTtft.observe({ tier: principal.tier, pool: turn.pool }, (performance.now() - startedAt) / 1000),
+      onFirstToken: () =>
+        isRepeat ||
+        metrics.turnTtft.observe(
+          { tier: principal.tier, pool: turn.pool },
+          (performance.now() - startedAt) / 1000,
+        ),
     };
-    const begin = (): Promise<void> => (hasEnded ? Promise.resolve() : startTurn(deps, principal, turn));
-    await (type === 'application/json' ? relayReply(deps, response, relayed, begin) : relayEvents(deps, response, relayed, begin));
+    const begin = (): Promise<void> =>
+      hasEnded ? Promise.resolve() : startTurn(deps, principal, turn);
+    await (type === 'application/json'
+      ? relayReply(deps, response, relayed, begin)
+      : relayEvents(deps, response, relayed, begin));
   });
 
   router.get('/v1/conversations/:id/turns/:turn/stream', async (request, response) => {
@@ -49,7 +64,9 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     const { turn_id: named } = cancelBody.parse(request.body ?? {});
     const { conversationId } = await conversationOf(db, request, response);
     const running = await runningTurns(db, conversationId);
-    const asked = running.filter(({ turnId }) => named === undefined || turnId === named.toLowerCase());
+    const asked = running.filter(
+      ({ turnId }) => named === undefined || turnId === named.toLowerCase(),
+    );
     await Promise.all(asked.map(({ turnId }) => cancelTurn(deps, conversationId, turnId)));
     response.status(204).end();
   });
@@ -64,6 +81,10 @@ function turnIdOf(id: unknown): TurnId {
 function idempotencyKeyOf(request: Request): string | null {
   const key = request.get('idempotency-key');
   if (key === undefined) return null;
-  if (!/^[\x20-\x7e]{1,255}$/.test(key)) throw new AppError('INVALID_REQUEST', { message: 'Idempotency-Key must be 1 to 255 printable characters.', param: 'Idempotency-Key' });
+  if (!/^[\x20-\x7e]{1,255}$/.test(key))
+    throw new AppError('INVALID_REQUEST', {
+      message: 'Idempotency-Key must be 1 to 255 printable characters.',
+      param: 'Idempotency-Key',
+    });
   return key;
 }

@@ -24,7 +24,11 @@ const subjects: Record<string, () => Promise<Subject>> = {
     const fail = (error: Error): void => {
       throw error;
     };
-    const redis = connectRedis({ url: services().redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: fail });
+    const redis = connectRedis({
+      url: services().redisUrl,
+      scriptsFolder: projectPath('redis', 'lua'),
+      onError: fail,
+    });
     const hub = new ChannelHub(connectSubscriber(redis, fail));
     const [writer, reader] = [new RedisTurnLogWriter(redis), new RedisTurnLogReader(redis, hub)];
     const log = new Proxy(writer, {
@@ -47,11 +51,22 @@ const OWNER = { userId: 'u' as UserId, conversationId: newConversationId() };
 const EPOCH = epochOf(1, 1);
 const END: TurnEntry = {
   type: 'end',
-  data: { turn_id: 't', finish_reason: 'stop', usage: { prompt_tokens: 1, completion_tokens: 1, cached_tokens: 0, cost_usd: 0 } },
+  data: {
+    turn_id: 't',
+    finish_reason: 'stop',
+    usage: { prompt_tokens: 1, completion_tokens: 1, cached_tokens: 0, cost_usd: 0 },
+  },
 };
 
 function openOf(turnId: TurnId): OpenData {
-  return { turn_id: turnId, user_turn_id: 'u', conversation_id: OWNER.conversationId, model: 'm', served_model: 's', pool: 'mini' };
+  return {
+    turn_id: turnId,
+    user_turn_id: 'u',
+    conversation_id: OWNER.conversationId,
+    model: 'm',
+    served_model: 's',
+    pool: 'mini',
+  };
 }
 
 function token(n: number, text: string, ids: number[] = [n]): NumberedEntry {
@@ -82,13 +97,16 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
   it('gives back any text and ids exactly as they were appended', async () => {
     const text = fc.string({ unit: 'binary' });
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(text, fc.array(fc.nat(49_151))), { minLength: 1, maxLength: 8 }), async (parts) => {
-        const turnId = await created();
-        const entries = parts.map(([each, ids], index) => token(index + 2, each, ids));
-        expect(await log.append(turnId, EPOCH, entries)).toBe('ok');
-        expect(await log.read(turnId, 1)).toEqual(entries);
-        await log.remove(turnId);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.tuple(text, fc.array(fc.nat(49_151))), { minLength: 1, maxLength: 8 }),
+        async (parts) => {
+          const turnId = await created();
+          const entries = parts.map(([each, ids], index) => token(index + 2, each, ids));
+          expect(await log.append(turnId, EPOCH, entries)).toBe('ok');
+          expect(await log.read(turnId, 1)).toEqual(entries);
+          await log.remove(turnId);
+        },
+      ),
       { numRuns: 30 },
     );
   });
@@ -111,29 +129,43 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
 
   it('refuses a lower epoch once a higher one has claimed, and lets nothing of it in', async () => {
     const turnId = await created();
-    expect(await log.claim(turnId, epochOf(1, 1))).toMatchObject({ isCancelled: false, isEnded: false });
+    expect(await log.claim(turnId, epochOf(1, 1))).toMatchObject({
+      isCancelled: false,
+      isEnded: false,
+    });
     await log.append(turnId, epochOf(1, 1), [token(2, 'a')]);
     expect(await log.claim(turnId, epochOf(1, 2))).toMatchObject({ entries: [{ n: 1 }, { n: 2 }] });
     expect(await log.append(turnId, epochOf(1, 1), [token(3, 'zombie')])).toBe('fenced');
     expect(await log.claim(turnId, epochOf(1, 1))).toBe('fenced');
     expect(await log.append(turnId, epochOf(1, 2), [token(3, 'b')])).toBe('ok');
-    expect(await log.claim(turnId, epochOf(2, 1))).toMatchObject({ entries: [{ n: 1 }, { n: 2 }, token(3, 'b')] });
+    expect(await log.claim(turnId, epochOf(2, 1))).toMatchObject({
+      entries: [{ n: 1 }, { n: 2 }, token(3, 'b')],
+    });
   });
 
   it('accepts no token once it is sealed, and ends once', async () => {
     const turnId = await created();
     await log.claim(turnId, SEAL_EPOCH);
     expect(await log.append(turnId, EPOCH, [token(2, 'late')])).toBe('fenced');
-    expect(await log.end(turnId, [{ type: 'error', data: { code: 'c', message: 'm' } }, END])).toBe('ok');
+    expect(await log.end(turnId, [{ type: 'error', data: { code: 'c', message: 'm' } }, END])).toBe(
+      'ok',
+    );
     expect(await log.end(turnId, [END])).toBe('ok');
     expect(await log.append(turnId, SEAL_EPOCH, [token(4, 'later')])).toBe('fenced');
-    expect(await log.read(turnId, 1)).toMatchObject([{ n: 2, type: 'error' }, { n: 3, type: 'end' }]);
+    expect(await log.read(turnId, 1)).toMatchObject([
+      { n: 2, type: 'error' },
+      { n: 3, type: 'end' },
+    ]);
     expect(await log.claim(turnId, SEAL_EPOCH)).toMatchObject({ isEnded: true });
   });
 
   it('tells a writer that its log is missing, and takes it back from memory', async () => {
     const turnId = await created();
-    const entries: NumberedEntry[] = [{ n: 1, type: 'open', data: openOf(turnId) }, token(2, 'a'), token(3, 'b')];
+    const entries: NumberedEntry[] = [
+      { n: 1, type: 'open', data: openOf(turnId) },
+      token(2, 'a'),
+      token(3, 'b'),
+    ];
     await log.remove(turnId);
     expect(await log.append(turnId, EPOCH, [token(3, 'b')])).toBe('missing');
     expect(await log.claim(turnId, EPOCH)).toBe('missing');
@@ -148,7 +180,11 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
   it('calls an append that would leave a gap missing, and fills the gap by a restore', async () => {
     const turnId = await created();
     expect(await log.append(turnId, EPOCH, [token(3, 'b')])).toBe('missing');
-    await log.restore(OWNER, turnId, EPOCH, [{ n: 1, type: 'open', data: openOf(turnId) }, token(2, 'a'), token(3, 'b')]);
+    await log.restore(OWNER, turnId, EPOCH, [
+      { n: 1, type: 'open', data: openOf(turnId) },
+      token(2, 'a'),
+      token(3, 'b'),
+    ]);
     expect(await log.read(turnId, 1)).toEqual([token(2, 'a'), token(3, 'b')]);
   });
 
@@ -160,20 +196,28 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
       isThere = resolve;
     });
     const [first, second] = await Promise.all(
-      seen.map((list) => log.subscribe(turnId, ({ n }) => {
-        list.push(n);
-        if (seen.every((each) => each.length === 3)) isThere();
-      })),
+      seen.map((list) =>
+        log.subscribe(turnId, ({ n }) => {
+          list.push(n);
+          if (seen.every((each) => each.length === 3)) isThere();
+        }),
+      ),
     );
     expect(await log.countReaders(turnId)).toBe(1);
     await log.create(openOf(turnId), OWNER);
     await log.append(turnId, EPOCH, [token(2, 'a'), token(3, 'b')]);
     await three;
-    expect(seen).toEqual([[1, 2, 3], [1, 2, 3]]);
+    expect(seen).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
     await Promise.all([first?.close(), second?.close()]);
     expect(await log.countReaders(turnId)).toBe(0);
     await log.append(turnId, EPOCH, [token(4, 'c')]);
-    expect(seen).toEqual([[1, 2, 3], [1, 2, 3]]);
+    expect(seen).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
   });
 
   it('tells the worker of a cancel at once, and a later worker at its claim', async () => {

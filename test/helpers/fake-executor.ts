@@ -1,5 +1,7 @@
 // An executor without weights: it remembers each slot's token and position, checks that a batch would attend to exactly
-// its own sequence, and makes the next token a hash of the whole context. Steps run when the test says so, or at once.
+// its own sequences, and makes the next token a hash of the whole context (and, when not greedy, of the sampling
+// parameters and the position, as the native sampler does). Steps run when the test says so, or in the next tick.
+import type { SamplingParams } from '../../contracts/engine.ts';
 import type { Executor, ForwardBatch, ForwardCallback } from '../../inference/forward-batch.ts';
 
 export interface FakeExecutorOptions {
@@ -11,15 +13,20 @@ export interface FakeExecutorOptions {
   readonly isManual?: boolean;
 }
 
+/** What a step answers instead of its own result. */
+type Outcome = { readonly error: Error } | { readonly sampledIds: Int32Array | null };
+
 export class FakeExecutor implements Executor {
   readonly vocabSize: number;
   readonly contextLength: number;
   readonly blockSize: number;
   readonly numBlocks: number;
   readonly batches: ForwardBatch[] = [];
-  isClosed = false;
-  /** Set to make the next step fail. */
-  nextError: Error | null = null;
+  numCloses = 0;
+  /** Set to make the next step answer this. */
+  nextOutcome: Outcome | null = null;
+  /** Set to make the next forward() throw. */
+  nextThrow: Error | null = null;
   readonly #slots: { tokenId: number; position: number }[] = [];
   readonly #isManual: boolean;
   #release: (() => void) | null = null;
@@ -38,15 +45,18 @@ export class FakeExecutor implements Executor {
   }
 
   forward(batch: ForwardBatch, callback: ForwardCallback): void {
+    const thrown = this.nextThrow;
+    this.nextThrow = null;
+    if (thrown !== null) throw thrown;
     if (this.#isBusy) throw new Error('two steps at once');
     this.#isBusy = true;
     this.batches.push(batch);
     const run = (): void => {
       this.#isBusy = false;
-      const error = this.nextError;
-      this.nextError = null;
-      if (error !== null) callback(error, null);
-      else callback(null, this.#compute(batch));
+      const outcome = this.nextOutcome ?? this.#compute(batch);
+      this.nextOutcome = null;
+      if ('error' in outcome) callback(outcome.error, null);
+      else callback(null, outcome.sampledIds);
     };
     if (this.#isManual) this.#release = run;
     else setImmediate(run);
@@ -60,40 +70,138 @@ export class FakeExecutor implements Executor {
   }
 
   close(): void {
-    this.isClosed = true;
+    if (this.#isBusy) throw new Error('closed while a step is under way');
+    this.numCloses += 1;
   }
 
-  #compute(batch: ForwardBatch): Int32Array {
+  /** A batch that breaks a rule of ForwardBatch is an error, as it is of the native side. */
+  #compute(batch: ForwardBatch): Outcome {
+    try {
+      this.#checkShapes(batch);
+      this.#write(batch);
+      return {
+        sampledIds: Int32Array.from(batch.sampleRows, (row, sample) =>
+          this.#next(batch, row, sample),
+        ),
+      };
+    } catch (error) {
+      return { error: error instanceof Error ? error : new Error(String(error)) };
+    }
+  }
+
+  #checkShapes(batch: ForwardBatch): void {
+    const numTokens = batch.tokenIds.length;
+    const numSeqs = batch.contextLens.length;
+    const numSamples = batch.sampleRows.length;
+    for (const perToken of [batch.positions, batch.slots])
+      ensure(perToken.length === numTokens, 'arrays per token differ in length');
+    for (const perSample of [batch.temperatures, batch.topPs, batch.topKs, batch.seeds]) {
+      ensure(perSample.length === numSamples, 'arrays per sample differ in length');
+    }
+    ensure(
+      numTokens > 0 && batch.tokenIds.every((id) => id >= 0 && id < this.vocabSize),
+      'token ids are out of range',
+    );
+    ensure(
+      batch.queryStarts.length === numSeqs + 1 && at(batch.queryStarts, 0) === 0,
+      'queryStarts does not begin at 0',
+    );
+    ensure(at(batch.queryStarts, numSeqs) === numTokens, 'queryStarts does not end at numTokens');
+    ensure(
+      batch.blockTables.length === numSeqs * batch.maxBlocks,
+      'blockTables is not numSeqs * maxBlocks',
+    );
+    for (let seq = 0; seq < numSeqs; seq += 1) this.#checkSequence(batch, seq);
+  }
+
+  #checkSequence(batch: ForwardBatch, seq: number): void {
+    const start = at(batch.queryStarts, seq);
+    const end = at(batch.queryStarts, seq + 1);
+    const contextLen = at(batch.contextLens, seq);
+    ensure(end > start, 'a sequence has no rows');
+    for (let row = start; row < end; row += 1) {
+      const position = at(batch.positions, row);
+      ensure(
+        position === contextLen - (end - row),
+        `position ${position} is not in a run that ends at the context's end`,
+      );
+      const block = at(
+        batch.blockTables,
+        seq * batch.maxBlocks + Math.floor(position / this.blockSize),
+      );
+      ensure(block >= 0 && block < this.numBlocks, `block ${block} is not in the pool`);
+      const slot = block * this.blockSize + (position % this.blockSize);
+      ensure(
+        at(batch.slots, row) === slot,
+        `the slot of position ${position} is not where the block table says`,
+      );
+    }
+  }
+
+  #write(batch: ForwardBatch): void {
     const written = new Set<number>();
     batch.slots.forEach((slot, row) => {
-      if (slot < 0 || slot >= this.numBlocks * this.blockSize) throw new Error(`slot ${slot} is not in the pool`);
-      if (written.has(slot)) throw new Error(`slot ${slot} is written twice in one step`);
+      ensure(!written.has(slot), `slot ${slot} is written twice in one step`);
       written.add(slot);
       this.#slots[slot] = { tokenId: at(batch.tokenIds, row), position: at(batch.positions, row) };
     });
-    return Int32Array.from(batch.sampleRows, (row) => this.#next(batch, row));
   }
 
-  #next(batch: ForwardBatch, row: number): number {
-    const seq = batch.queryStarts.findIndex((start, index) => start <= row && row < at(batch.queryStarts, index + 1));
+  #next(batch: ForwardBatch, row: number, sample: number): number {
+    const seq = batch.queryStarts.findIndex(
+      (start, index) => start <= row && row < at(batch.queryStarts, index + 1),
+    );
     const contextLen = at(batch.contextLens, seq);
-    if (at(batch.positions, row) !== contextLen - 1) throw new Error('a sampled row is not the last of its sequence');
+    ensure(
+      row === at(batch.queryStarts, seq + 1) - 1,
+      'a sampled row is not the last of its sequence',
+    );
     const context = Array.from({ length: contextLen }, (_, position) => {
-      const block = at(batch.blockTables, seq * batch.maxBlocks + Math.floor(position / this.blockSize));
+      const block = at(
+        batch.blockTables,
+        seq * batch.maxBlocks + Math.floor(position / this.blockSize),
+      );
       const slot = this.#slots[block * this.blockSize + (position % this.blockSize)];
-      if (slot?.position !== position) throw new Error(`position ${position} of a sequence is not where its block table says`);
+      if (slot?.position !== position)
+        throw new Error(`position ${position} of a sequence was never written or overwritten`);
       return slot.tokenId;
     });
-    return nextToken(context, this.vocabSize);
+    const sampling = {
+      temperature: at(batch.temperatures, sample),
+      topP: at(batch.topPs, sample),
+      topK: at(batch.topKs, sample),
+      seed: at(batch.seeds, sample),
+    };
+    return nextToken(context, this.vocabSize, sampling);
   }
 }
 
-/** The token that follows a context: any change of the context changes it. */
-export function nextToken(context: readonly number[], vocabSize: number): number {
-  return context.reduce((hash, id) => (Math.imul(hash, 31) + id + 7) >>> 0, 17) % vocabSize;
+/** The token that follows a context: any change of the context changes it, and so does the sampling unless greedy. */
+export function nextToken(
+  context: readonly number[],
+  vocabSize: number,
+  sampling?: SamplingParams,
+): number {
+  const isGreedy = sampling === undefined || sampling.temperature === 0;
+  const { temperature, topP, topK, seed } = sampling ?? {
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    seed: 0,
+  };
+  const salt = isGreedy
+    ? []
+    : [seed, context.length, Math.round(temperature * 1000), Math.round(topP * 1000), topK];
+  return (
+    [...context, ...salt].reduce((hash, id) => (Math.imul(hash, 31) + id + 7) >>> 0, 17) % vocabSize
+  );
 }
 
-function at(array: Int32Array, index: number): number {
+function ensure(holds: boolean, message: string): void {
+  if (!holds) throw new Error(message);
+}
+
+function at(array: Int32Array | Uint32Array | Float32Array, index: number): number {
   const value = array[index];
   if (value === undefined) throw new Error(`index ${index} is beyond an array of ${array.length}`);
   return value;

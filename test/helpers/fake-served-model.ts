@@ -1,6 +1,13 @@
 // A served model without weights: one id per character code, the reply is a fixed text, tokens come one a tick. It lets
 // the turn path be tested on real Temporal, Postgres and Valkey without an engine.
-import type { ChatMessage, Engine, SequenceListener, SequenceRequest, ServedModel, TextStream } from '../../contracts/engine.ts';
+import type {
+  ChatMessage,
+  Engine,
+  SequenceListener,
+  SequenceRequest,
+  ServedModel,
+  TextStream,
+} from '../../contracts/engine.ts';
 
 export interface FakeModelOptions {
   /** The whole reply; the sequence stops after it. */
@@ -38,7 +45,15 @@ class FakeEngine implements Engine {
 
   stats(): ReturnType<Engine['stats']> {
     const used = this.#live.size;
-    return { waiting: 0, running: used, preempted: 0, kvBlocks: { free: 100 - used, used, cached: 0 }, numSteps: 0, numPreemptions: 0, lastTokenAtMs: null };
+    return {
+      waiting: 0,
+      running: used,
+      preempted: 0,
+      kvBlocks: { free: 100 - used, used, cached: 0 },
+      numSteps: 0,
+      numPreemptions: 0,
+      lastTokenAtMs: null,
+    };
   }
 
   async drain(): Promise<void> {}
@@ -51,7 +66,8 @@ class FakeEngine implements Engine {
     const ids = [...this.#options.reply].map((each) => each.codePointAt(0) ?? 0);
     for (let index = request.outputTokenIds.length; index < ids.length; index += 1) {
       if (index >= request.maxTokens) return this.#finish(request, listener, 'length');
-      await (this.#options.beforeToken?.(index) ?? new Promise<void>((resolve) => setImmediate(resolve)));
+      await (this.#options.beforeToken?.(index) ??
+        new Promise<void>((resolve) => setImmediate(resolve)));
       if (!this.#live.has(request.seqId)) return;
       listener.onTokens([ids[index] ?? 0]);
     }
@@ -82,14 +98,20 @@ class FakeTextStream implements TextStream {
   }
 }
 
-export function fakeServedModel(options: FakeModelOptions): ServedModel & { readonly engine: FakeEngine } {
+export function fakeServedModel(
+  options: FakeModelOptions,
+): ServedModel & { readonly engine: FakeEngine } {
   const engine = new FakeEngine(options);
   return {
     name: 'fake',
     contextLength: 2000,
     engine,
     stopTokenIds: [],
-    encodePrompt: (messages: readonly ChatMessage[]) => messages.flatMap(({ content }) => [1, ...[...content].map((each) => each.codePointAt(0) ?? 0)]),
+    encodePrompt: (messages: readonly ChatMessage[]) =>
+      messages.flatMap(({ content }) => [
+        1,
+        ...[...content].map((each) => each.codePointAt(0) ?? 0),
+      ]),
     createTextStream: (stop) => new FakeTextStream(stop),
     close: () => engine.close(),
   };

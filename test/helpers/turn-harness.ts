@@ -40,7 +40,11 @@ export interface TurnHarness {
   readonly dispatch: ReturnType<typeof createTurnDispatch>;
   newConversation(): Promise<ConversationId>;
   /** Writes the request and the log's open entry, as the gateway does before it starts the workflow. */
-  accept(conversationId: ConversationId, content: string, params?: Partial<TurnParams>): Promise<TurnInput>;
+  accept(
+    conversationId: ConversationId,
+    content: string,
+    params?: Partial<TurnParams>,
+  ): Promise<TurnInput>;
   start(turn: TurnInput): Promise<WorkflowHandle<(turn: TurnInput) => Promise<PersistResult>>>;
   /** Runs a pool worker with `model` until the returned function is called. */
   startPool(pool: string, model: ServedModel): Promise<() => Promise<void>>;
@@ -50,25 +54,58 @@ export interface TurnHarness {
   close(): Promise<void>;
 }
 
-const PARAMS: TurnParams = { maxTokens: 1000, temperature: 0, topP: 1, seed: 1, stop: [], reasoning: false };
+const PARAMS: TurnParams = {
+  maxTokens: 1000,
+  temperature: 0,
+  topP: 1,
+  seed: 1,
+  stop: [],
+  reasoning: false,
+};
 
 export async function startTurnHarness(): Promise<TurnHarness> {
   const { redisUrl, temporalAddress, workflowBundlePath } = services();
   const database = await createTestDatabase();
   const logger = createLogger('test', { logLevel: 'fatal', processName: '' });
   const db = createPool({ url: database.url, poolSize: 10 }, () => undefined);
-  const redis = connectRedis({ url: redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+  const redis = connectRedis({
+    url: redisUrl,
+    scriptsFolder: projectPath('redis', 'lua'),
+    onError: () => undefined,
+  });
   const hub = new ChannelHub(connectSubscriber(redis, () => undefined));
   const turnLog = new RedisTurnLogWriter(redis);
   const reader = new RedisTurnLogReader(redis, hub);
   const catalog = loadCatalog(projectPath('config', 'catalog.yaml'));
-  const settings = { address: temporalAddress, namespace: 'default', workflowBundle: workflowBundlePath };
+  const settings = {
+    address: temporalAddress,
+    namespace: 'default',
+    workflowBundle: workflowBundlePath,
+  };
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(settings);
-  const deps = { db, catalog, logger, metrics: createMetrics(), turnLog, limiter: new RedisLimiter(redis), moderator: new RuleModerator() };
+  const deps = {
+    db,
+    catalog,
+    logger,
+    metrics: createMetrics(),
+    turnLog,
+    limiter: new RedisLimiter(redis),
+    moderator: new RuleModerator(),
+  };
 
-  const run = async (taskQueue: string, activities: object, hasWorkflows: boolean): Promise<() => Promise<void>> => {
-    const worker: Worker = await createWorker(temporal, settings, { taskQueue, activities, hasWorkflows, maxConcurrentActivities: 20, graceMs: 0 });
+  const run = async (
+    taskQueue: string,
+    activities: object,
+    hasWorkflows: boolean,
+  ): Promise<() => Promise<void>> => {
+    const worker: Worker = await createWorker(temporal, settings, {
+      taskQueue,
+      activities,
+      hasWorkflows,
+      maxConcurrentActivities: 20,
+      graceMs: 0,
+    });
     const running = worker.run();
     return async () => {
       worker.shutdown();
@@ -77,26 +114,63 @@ export async function startTurnHarness(): Promise<TurnHarness> {
   };
   const stopTurns = await run(TURN_TASK_QUEUE, createTurnActivities(deps), true);
   const dispatch = createTurnDispatch({ connection: temporal, settings, catalog, isEager: true });
-  const [org] = await rows<{ org_id: OrgId }>(db, `insert into organisations (name) values ('harness') returning org_id`);
-  const [user] = await rows<{ user_id: UserId }>(db, `insert into users (org_id, name, tier) values ($1, 'harness', 'paid') returning user_id`, [org?.org_id]);
+  const [org] = await rows<{ org_id: OrgId }>(
+    db,
+    `insert into organisations (name) values ('harness') returning org_id`,
+  );
+  const [user] = await rows<{ user_id: UserId }>(
+    db,
+    `insert into users (org_id, name, tier) values ($1, 'harness', 'paid') returning user_id`,
+    [org?.org_id],
+  );
   const userId = user?.user_id ?? (randomUUID() as UserId);
 
   return {
-    db, redis, turnLog, reader, temporal, dispatch,
+    db,
+    redis,
+    turnLog,
+    reader,
+    temporal,
+    dispatch,
     newConversation: async () => {
       const id = newConversationId();
-      await rows(db, `insert into conversations (conversation_id, user_id, org_id, model, region) values ($1, $2, $3, 'colloquy-mini', 'local')`, [id, userId, org?.org_id]);
+      await rows(
+        db,
+        `insert into conversations (conversation_id, user_id, org_id, model, region) values ($1, $2, $3, 'colloquy-mini', 'local')`,
+        [id, userId, org?.org_id],
+      );
       return id;
     },
     accept: async (conversationId, content, params = {}) => {
       const [userTurnId, turnId] = [newTurnId(), newTurnId()];
-      const turn: TurnInput = { turnId, userTurnId, conversationId, userId, tier: 'paid', model: 'colloquy-mini', pool: 'mini' };
+      const turn: TurnInput = {
+        turnId,
+        userTurnId,
+        conversationId,
+        userId,
+        tier: 'paid',
+        model: 'colloquy-mini',
+        pool: 'mini',
+      };
       await acceptTurn(db, {
-        ...turn, parentTurnId: null, replacesTurnId: null, isRegeneration: false, content,
-        params: { ...PARAMS, ...params }, idempotencyKey: null, bodyHash: null,
+        ...turn,
+        parentTurnId: null,
+        replacesTurnId: null,
+        isRegeneration: false,
+        content,
+        params: { ...PARAMS, ...params },
+        idempotencyKey: null,
+        bodyHash: null,
       });
       await turnLog.create(
-        { turn_id: turnId, user_turn_id: userTurnId, conversation_id: conversationId, model: turn.model, served_model: 'fake', pool: turn.pool },
+        {
+          turn_id: turnId,
+          user_turn_id: userTurnId,
+          conversation_id: conversationId,
+          model: turn.model,
+          served_model: 'fake',
+          pool: turn.pool,
+        },
         { userId, conversationId },
       );
       return turn;
@@ -106,7 +180,16 @@ export async function startTurnHarness(): Promise<TurnHarness> {
       return dispatch.client.workflow.getHandle(turnWorkflowId(turn.conversationId, turn.turnId));
     },
     startPool: (pool, model) =>
-      run(poolTaskQueue(pool), createGenerateActivities({ ...deps, control: reader, model, flush: { flushMs: 1, flushTokens: 64 } }), false),
+      run(
+        poolTaskQueue(pool),
+        createGenerateActivities({
+          ...deps,
+          control: reader,
+          model,
+          flush: { flushMs: 1, flushTokens: 64 },
+        }),
+        false,
+      ),
     entries: async (turnId) => {
       const entries = await reader.read(turnId, 0);
       return entries === 'missing' ? [] : entries;

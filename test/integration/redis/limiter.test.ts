@@ -12,7 +12,11 @@ import { services } from '../../helpers/services.ts';
 let redis: Redis;
 let limiter: RedisLimiter;
 beforeAll(() => {
-  redis = connectRedis({ url: services().redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+  redis = connectRedis({
+    url: services().redisUrl,
+    scriptsFolder: projectPath('redis', 'lua'),
+    onError: () => undefined,
+  });
   limiter = new RedisLimiter(redis);
 });
 afterAll(() => redis.disconnect());
@@ -30,14 +34,21 @@ describe('RedisLimiter', () => {
     const user = newUser();
     const { isGranted, state } = await limiter.reserve(user, newTurnId(), 400, LIMITS);
     expect(isGranted).toBe(true);
-    expect(state).toEqual({ requests: { limit: 10, remaining: 9, resetSeconds: 6 }, tokens: { limit: 1000, remaining: 600, resetSeconds: 24 } });
+    expect(state).toEqual({
+      requests: { limit: 10, remaining: 9, resetSeconds: 6 },
+      tokens: { limit: 1000, remaining: 600, resetSeconds: 24 },
+    });
   });
 
   it('takes nothing at all when either bucket is short, and says when to come back', async () => {
     const user = newUser();
     await limiter.reserve(user, newTurnId(), 900, LIMITS);
     const refused = await limiter.reserve(user, newTurnId(), 200, LIMITS);
-    expect(refused).toMatchObject({ isGranted: false, retryAfterSeconds: 6, state: { requests: { remaining: 9 }, tokens: { remaining: 100 } } });
+    expect(refused).toMatchObject({
+      isGranted: false,
+      retryAfterSeconds: 6,
+      state: { requests: { remaining: 9 }, tokens: { remaining: 100 } },
+    });
     await elapse(user, 6100);
     expect((await limiter.reserve(user, newTurnId(), 200, LIMITS)).isGranted).toBe(true);
   });
@@ -71,14 +82,19 @@ describe('RedisLimiter', () => {
 
   it('never admits more than a bucket holds to parallel requests', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 5, maxLength: 40 }), async (wishes) => {
-        const user = newUser();
-        const granted = await Promise.all(wishes.map((tokens) => limiter.reserve(user, newTurnId(), tokens, LIMITS)));
-        const taken = wishes.filter((_, index) => granted[index]?.isGranted);
-        expect(taken.length).toBeLessThanOrEqual(10);
-        // The bucket refills by 17 tokens a second while the requests are under way.
-        expect(taken.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(1000 + 40);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 5, maxLength: 40 }),
+        async (wishes) => {
+          const user = newUser();
+          const granted = await Promise.all(
+            wishes.map((tokens) => limiter.reserve(user, newTurnId(), tokens, LIMITS)),
+          );
+          const taken = wishes.filter((_, index) => granted[index]?.isGranted);
+          expect(taken.length).toBeLessThanOrEqual(10);
+          // The bucket refills by 17 tokens a second while the requests are under way.
+          expect(taken.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(1000 + 40);
+        },
+      ),
       { numRuns: 25 },
     );
   });

@@ -9,7 +9,11 @@ import { services } from '../../helpers/services.ts';
 
 describe('RedisTurnLogReader', () => {
   it('re-subscribes after a lost connection and brings what was appended meanwhile', async () => {
-    const redis = connectRedis({ url: services().redisUrl, scriptsFolder: projectPath('redis', 'lua'), onError: () => undefined });
+    const redis = connectRedis({
+      url: services().redisUrl,
+      scriptsFolder: projectPath('redis', 'lua'),
+      onError: () => undefined,
+    });
     const subscriber = connectSubscriber(redis, () => undefined);
     const hub = new ChannelHub(subscriber);
     const [writer, reader] = [new RedisTurnLogWriter(redis), new RedisTurnLogReader(redis, hub)];
@@ -21,7 +25,14 @@ describe('RedisTurnLogReader', () => {
       seen.push(n);
       if (n === 4) resolve();
     });
-    const open = { turn_id: turnId, user_turn_id: 'u', conversation_id: 'c', model: 'm', served_model: 's', pool: 'mini' };
+    const open = {
+      turn_id: turnId,
+      user_turn_id: 'u',
+      conversation_id: 'c',
+      model: 'm',
+      served_model: 's',
+      pool: 'mini',
+    };
     await writer.create(open, { userId: 'u' as UserId, conversationId: newConversationId() });
     await writer.append(turnId, 1001, [{ n: 2, type: 'token', data: { text: 'a', ids: [1] } }]);
 
@@ -32,7 +43,7 @@ describe('RedisTurnLogReader', () => {
     await writer.append(turnId, 1001, [{ n: 4, type: 'token', data: { text: 'c', ids: [3] } }]);
     await fourth;
 
-    expect([...new Set(seen)].sort()).toEqual([1, 2, 3, 4]);
+    expect(new Set(seen)).toEqual(new Set([1, 2, 3, 4]));
     await subscription.close();
     hub.close();
     redis.disconnect();

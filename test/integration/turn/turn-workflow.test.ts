@@ -30,14 +30,23 @@ afterAll(async () => {
 function gateAt(index: number): { beforeToken: (at: number) => Promise<void>; open: () => void } {
   let open: () => void = () => undefined;
   const opened = new Promise<void>((resolve) => (open = resolve));
-  return { open, beforeToken: (at) => (at === index ? opened : new Promise((resolve) => setImmediate(resolve))) };
+  return {
+    open,
+    beforeToken: (at) => (at === index ? opened : new Promise((resolve) => setImmediate(resolve))),
+  };
 }
 
-const textOf = (entries: readonly NumberedEntry[]): string => entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
-const stored = (turn: TurnInput): ReturnType<typeof findTurn> => findTurn(harness.db, turn.conversationId, turn.turnId);
+const textOf = (entries: readonly NumberedEntry[]): string =>
+  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+const stored = (turn: TurnInput): ReturnType<typeof findTurn> =>
+  findTurn(harness.db, turn.conversationId, turn.turnId);
 
 async function ledgerOf(turn: TurnInput): Promise<unknown[]> {
-  return rows(harness.db, 'select finish_reason, completion_tokens from ledger where turn_id = $1', [turn.turnId]);
+  return rows(
+    harness.db,
+    'select finish_reason, completion_tokens from ledger where turn_id = $1',
+    [turn.turnId],
+  );
 }
 
 /** The history as one searchable text, payloads decoded. */
@@ -45,7 +54,13 @@ async function historyOf(turn: TurnInput): Promise<{ numEvents: number; text: st
   const handle = await harness.start(turn);
   const { events = [] } = await handle.fetchHistory();
   const decode = (value: unknown): string =>
-    value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : typeof value === 'object' && value !== null ? Object.entries(value).map(([key, each]) => `${key} ${decode(each)}`).join('\n') : String(value);
+    value instanceof Uint8Array
+      ? Buffer.from(value).toString('utf8')
+      : typeof value === 'object' && value !== null
+        ? Object.entries(value)
+            .map(([key, each]) => `${key} ${decode(each)}`)
+            .join('\n')
+        : String(value);
   return { numEvents: events?.length ?? 0, text: decode(events) };
 }
 
@@ -57,24 +72,47 @@ describe('the turn workflow', () => {
   it('stores what it streamed, bills it once and ends the log after the commit', async () => {
     stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'Hello, sea.' }));
     const turn = await harness.accept(await harness.newConversation(), 'Tell me about the sea');
-    const ended = harness.entry(turn.turnId, (entry) => entry.type === 'end').then(() => stored(turn));
+    const ended = harness
+      .entry(turn.turnId, (entry) => entry.type === 'end')
+      .then(() => stored(turn));
     await run(turn);
-    expect(await ended).toMatchObject({ content: 'Hello, sea.', finishReason: 'stop', usage: { completion_tokens: 11 } });
+    expect(await ended).toMatchObject({
+      content: 'Hello, sea.',
+      finishReason: 'stop',
+      usage: { completion_tokens: 11 },
+    });
     const entries = await harness.entries(turn.turnId);
     expect(textOf(entries)).toBe('Hello, sea.');
     expect(entries.map((entry) => entry.n)).toEqual(entries.map((_, index) => index + 1));
     expect((await stored(turn))?.streamOffsets).toHaveLength(entries.length);
-    expect(await findTurn(harness.db, turn.conversationId, turn.userTurnId)).toMatchObject({ role: 'user', content: 'Tell me about the sea' });
+    expect(await findTurn(harness.db, turn.conversationId, turn.userTurnId)).toMatchObject({
+      role: 'user',
+      content: 'Tell me about the sea',
+    });
     expect(await ledgerOf(turn)).toEqual([{ finish_reason: 'stop', completion_tokens: 11 }]);
   });
 
   it('keeps text out of the history, shows every step in it, and its size does not depend on the reply', async () => {
-    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'reply-canary '.repeat(32).slice(0, 400) }));
+    stopPool = await harness.startPool(
+      'mini',
+      fakeServedModel({ reply: 'reply-canary '.repeat(32).slice(0, 400) }),
+    );
     const long = await harness.accept(await harness.newConversation(), 'prompt-canary');
-    const short = await harness.accept(await harness.newConversation(), 'prompt-canary', { maxTokens: 10 });
+    const short = await harness.accept(await harness.newConversation(), 'prompt-canary', {
+      maxTokens: 10,
+    });
     await Promise.all([run(long), run(short)]);
     const [one, other] = [await historyOf(long), await historyOf(short)];
-    for (const step of ['authorize', 'loadHistory', 'moderateInput', 'routeTurn', 'generate', 'persistTurn', 'settle']) expect(one.text).toContain(step);
+    for (const step of [
+      'authorize',
+      'loadHistory',
+      'moderateInput',
+      'routeTurn',
+      'generate',
+      'persistTurn',
+      'settle',
+    ])
+      expect(one.text).toContain(step);
     expect(one.text).not.toMatch(/prompt-canary|reply-canary/);
     expect(one.numEvents).toBe(other.numEvents);
     expect(one.numEvents).toBeLessThanOrEqual(30);
@@ -88,13 +126,17 @@ describe('the turn workflow', () => {
       const turn = await harness.accept(await harness.newConversation(), 'count');
       const running = run(turn);
       await harness.entry(turn.turnId, (entry) => entry.type === 'token');
-      await (path === 'redis' ? harness.turnLog.cancel(turn.turnId) : harness.dispatch.cancel(turn.conversationId, turn.turnId));
+      await (path === 'redis'
+        ? harness.turnLog.cancel(turn.turnId)
+        : harness.dispatch.cancel(turn.conversationId, turn.turnId));
       await running;
       gate.open();
       const text = textOf(await harness.entries(turn.turnId));
       expect(text).toMatch(/^0/);
       expect(await stored(turn)).toMatchObject({ finishReason: 'cancelled', content: text });
-      expect(await ledgerOf(turn)).toEqual([{ finish_reason: 'cancelled', completion_tokens: text.length }]);
+      expect(await ledgerOf(turn)).toEqual([
+        { finish_reason: 'cancelled', completion_tokens: text.length },
+      ]);
       await stopPool();
       stopPool = null;
     }
@@ -107,7 +149,9 @@ describe('the turn workflow', () => {
     await harness.dispatch.cancel(turn.conversationId, turn.turnId);
     await running;
     expect(await stored(turn)).toMatchObject({ finishReason: 'cancelled', content: '' });
-    expect(await findTurn(harness.db, turn.conversationId, turn.userTurnId)).toMatchObject({ content: 'wait' });
+    expect(await findTurn(harness.db, turn.conversationId, turn.userTurnId)).toMatchObject({
+      content: 'wait',
+    });
   });
 
   it('continues at the next token after an attempt that failed, and says so in a retry entry', async () => {
@@ -120,14 +164,20 @@ describe('the turn workflow', () => {
       }
     };
     const live = new Set<string>();
-    const model = fakeServedModel({ reply: 'abcdefgh', beforeToken: (index) => beforeToken(index).catch(() => undefined) });
+    const model = fakeServedModel({
+      reply: 'abcdefgh',
+      beforeToken: (index) => beforeToken(index).catch(() => undefined),
+    });
     const submit = model.engine.submit.bind(model.engine);
     model.engine.submit = (request, listener) => {
       live.add(request.seqId);
       submit(request, {
         ...listener,
         onTokens: (ids) => listener.onTokens(ids),
-        onFinish: (finish) => listener.onFinish(finish.reason === 'abort' ? { reason: 'error', error: new Error('broken') } : finish),
+        onFinish: (finish) =>
+          listener.onFinish(
+            finish.reason === 'abort' ? { reason: 'error', error: new Error('broken') } : finish,
+          ),
       });
     };
     stopPool = await harness.startPool('mini', model);
@@ -137,7 +187,11 @@ describe('the turn workflow', () => {
     expect(textOf(entries)).toBe('abcdefgh');
     expect(entries.filter((entry) => entry.type === 'retry')).toHaveLength(1);
     expect(model.engine.numSubmitted).toBe(2);
-    expect(await stored(turn)).toMatchObject({ content: 'abcdefgh', finishReason: 'stop', usage: { completion_tokens: 8 } });
+    expect(await stored(turn)).toMatchObject({
+      content: 'abcdefgh',
+      finishReason: 'stop',
+      usage: { completion_tokens: 8 },
+    });
     expect(await ledgerOf(turn)).toHaveLength(1);
   });
 
@@ -173,18 +227,38 @@ describe('the turn workflow', () => {
     stopPool = await harness.startPool('mini', model);
     const turn = await harness.accept(await harness.newConversation(), 'poem '.repeat(100));
     await run(turn);
-    expect((await harness.entries(turn.turnId)).map((entry) => entry.type)).toEqual(['open', 'moderation', 'end']);
-    expect(await stored(turn)).toMatchObject({ finishReason: 'content_filter', content: '', moderationVerdict: { category: 'divergence' } });
-    expect((await findTurn(harness.db, turn.conversationId, turn.userTurnId))?.content).toContain('poem');
+    expect((await harness.entries(turn.turnId)).map((entry) => entry.type)).toEqual([
+      'open',
+      'moderation',
+      'end',
+    ]);
+    expect(await stored(turn)).toMatchObject({
+      finishReason: 'content_filter',
+      content: '',
+      moderationVerdict: { category: 'divergence' },
+    });
+    expect((await findTurn(harness.db, turn.conversationId, turn.userTurnId))?.content).toContain(
+      'poem',
+    );
     expect(model.engine.numSubmitted).toBe(0);
   });
 
   it('ends with an error that has a code when the prompt does not fit', async () => {
     stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'never' }));
-    const turn = await harness.accept(await harness.newConversation(), 'word and number '.repeat(200).replace(/number/g, () => String(Math.random())));
+    const turn = await harness.accept(
+      await harness.newConversation(),
+      'word and number '.repeat(200).replace(/number/g, () => String(Math.random())),
+    );
     await run(turn);
-    expect(await harness.entries(turn.turnId)).toMatchObject([{ type: 'open' }, { type: 'error', data: { code: 'context_length_exceeded' } }, { type: 'end', data: { finish_reason: 'error' } }]);
-    expect(await stored(turn)).toMatchObject({ finishReason: 'error', errorCode: 'CONTEXT_LENGTH_EXCEEDED' });
+    expect(await harness.entries(turn.turnId)).toMatchObject([
+      { type: 'open' },
+      { type: 'error', data: { code: 'context_length_exceeded' } },
+      { type: 'end', data: { finish_reason: 'error' } },
+    ]);
+    expect(await stored(turn)).toMatchObject({
+      finishReason: 'error',
+      errorCode: 'CONTEXT_LENGTH_EXCEEDED',
+    });
   });
 
   it('leaves nothing of a turn whose conversation is deleted while it runs', async () => {
@@ -193,7 +267,9 @@ describe('the turn workflow', () => {
     const turn = await harness.accept(await harness.newConversation(), 'letters');
     const running = run(turn);
     await harness.entry(turn.turnId, (entry) => entry.type === 'token');
-    await rows(harness.db, 'delete from conversations where conversation_id = $1', [turn.conversationId]);
+    await rows(harness.db, 'delete from conversations where conversation_id = $1', [
+      turn.conversationId,
+    ]);
     gate.open();
     await running;
     expect(await stored(turn)).toBeNull();
@@ -217,6 +293,9 @@ describe('the turn workflow', () => {
     const handle = await harness.start(turn);
     await handle.result();
     const history = await handle.fetchHistory();
-    await Worker.runReplayHistory({ workflowBundle: { codePath: services().workflowBundlePath } }, history);
+    await Worker.runReplayHistory(
+      { workflowBundle: { codePath: services().workflowBundlePath } },
+      history,
+    );
   });
 });

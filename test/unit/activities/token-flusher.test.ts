@@ -7,7 +7,10 @@ import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 const codes = (text: string): number[] => [...text].map((each) => each.codePointAt(0) ?? 0);
 
 /** A log whose appends are answered by hand, or at once with `ok`. */
-function harness(answers: ((entries: readonly NumberedEntry[]) => Promise<AppendResult>)[] = [], stop: string[] = []) {
+function harness(
+  answers: ((entries: readonly NumberedEntry[]) => Promise<AppendResult>)[] = [],
+  stop: string[] = [],
+) {
   const appended: NumberedEntry[] = [];
   const lost: string[] = [];
   const append = async (entries: readonly NumberedEntry[]): Promise<AppendResult> => {
@@ -16,12 +19,21 @@ function harness(answers: ((entries: readonly NumberedEntry[]) => Promise<Append
     return result;
   };
   const text = fakeServedModel({ reply: '' }).createTextStream(stop);
-  const flusher = new TokenFlusher({ flushMs: 60_000, flushTokens: 4, text, nextEntry: 2, append, onLost: (why) => lost.push(why) });
+  const flusher = new TokenFlusher({
+    flushMs: 60_000,
+    flushTokens: 4,
+    text,
+    nextEntry: 2,
+    append,
+    onLost: (why) => lost.push(why),
+  });
   return { flusher, appended, lost };
 }
 
-const textOf = (entries: readonly NumberedEntry[]): string => entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
-const idsOf = (entries: readonly NumberedEntry[]): number[] => entries.flatMap((entry) => (entry.type === 'token' ? entry.data.ids : []));
+const textOf = (entries: readonly NumberedEntry[]): string =>
+  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+const idsOf = (entries: readonly NumberedEntry[]): number[] =>
+  entries.flatMap((entry) => (entry.type === 'token' ? entry.data.ids : []));
 
 describe('TokenFlusher', () => {
   it('appends the first token at once and gathers the rest', async () => {
@@ -30,7 +42,10 @@ describe('TokenFlusher', () => {
     flusher.push(codes('b'));
     flusher.push(codes('c'));
     await flusher.finish();
-    expect(appended.map((entry) => [entry.n, entry.type === 'token' && entry.data.text])).toEqual([[2, 'a'], [3, 'bc']]);
+    expect(appended.map((entry) => [entry.n, entry.type === 'token' && entry.data.text])).toEqual([
+      [2, 'a'],
+      [3, 'bc'],
+    ]);
   });
 
   it('keeps one append in flight and loses nothing that comes meanwhile', async () => {

@@ -7,6 +7,11 @@ describe('costUsd', () => {
   });
 
   it('keeps nine decimals without drift', () => {
-    expect(costUsd({ promptTokens: 1, cachedTokens: 0, completionTokens: 1 }, { input: 0.75, cached_input: 0.075, output: 4.5 })).toBe(0.00000525);
+    expect(
+      costUsd(
+        { promptTokens: 1, cachedTokens: 0, completionTokens: 1 },
+        { input: 0.75, cached_input: 0.075, output: 4.5 },
+      ),
+    ).toBe(0.00000525);
   });
 });
