@@ -10,6 +10,8 @@ export interface AutoScroll {
   follow(): void;
   /** Goes to the end and stays there. */
   toEnd(): void;
+  /** Content is about to be added above: call the result when it is there, and what was in view is in view again. */
+  holdPlace(): () => void;
 }
 
 /** @param jumpSlot where the button that leads back to the end is put */
@@ -58,5 +60,12 @@ export function createAutoScroll(
   );
   new ResizeObserver(follow).observe(content);
   new ResizeObserver(follow).observe(scroller);
-  return { follow, toEnd };
+  const holdPlace = (): (() => void) => {
+    isFollowing = false;
+    const below = scroller.scrollHeight - scroller.scrollTop;
+    return () => {
+      scroller.scrollTop = scroller.scrollHeight - below;
+    };
+  };
+  return { follow, toEnd, holdPlace };
 }

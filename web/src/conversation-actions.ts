@@ -2,7 +2,7 @@
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import type { Conversation } from './api-types.ts';
-import { EMPTY_CONVERSATION, mergeTurns } from './app-state.ts';
+import { EMPTY_CONVERSATION, knownTurns, liveInView, mergeTurns } from './app-state.ts';
 import type { AppState } from './app-state.ts';
 import { choosing } from './branches.ts';
 import type { Store } from './store.ts';
@@ -128,7 +128,8 @@ export function createConversationActions(deps: ConversationActionDeps): Convers
     },
     choose: (turnId) => {
       const { open } = store.get();
-      store.set({ open: { ...open, choices: choosing(open.turns, open.choices, turnId) } });
+      const turns = knownTurns(open, liveInView(store.get()));
+      store.set({ open: { ...open, choices: choosing(turns, open.choices, turnId) } });
     },
     ensureOpen: async (text) => {
       const { open, model, isSending } = store.get();

@@ -23,6 +23,7 @@ import { createStore } from './store.ts';
 import { startTheme } from './theme.ts';
 import { createThreadView } from './thread-view.ts';
 import { createTurnActions } from './turn-actions.ts';
+import { TurnRunner } from './turn-runner.ts';
 
 const COUNTDOWN_STEP_MS = 250;
 
@@ -38,14 +39,13 @@ const conversations = createConversationActions({
   showAddress,
   onUnauthenticated: () => session.signOut('Your session has ended. Sign in again.'),
 });
+const now = (): number => Date.now();
+const runner = new TurnRunner({ api, link, store, running, memory, conversations, now });
 const turns = createTurnActions({
-  api,
-  link,
   store,
-  running,
-  memory,
   conversations,
-  now: () => Date.now(),
+  run: (turn) => runner.run(turn),
+  now,
   newKey: newIdempotencyKey,
 });
 const session = createSession({
@@ -55,10 +55,10 @@ const session = createSession({
   link,
   onSignedIn: () => {
     void conversations.refreshList();
-    void showFromAddress().then(() => turns.takeUp());
+    void showFromAddress().then(() => runner.takeUp());
   },
   onSignedOut: () => {
-    turns.letGo();
+    runner.letGo();
     running.clear();
     memory.clear();
   },
@@ -79,7 +79,7 @@ const composer = createComposer({
     scroll.toEnd();
     void turns.send(text);
   },
-  stop: () => void turns.stop(),
+  stop: () => void runner.stop(),
 });
 const beginNew = (): void => {
   void show(null);
@@ -98,7 +98,11 @@ const thread = createThreadView(byId('thread', HTMLElement), {
     void turns.regenerate(turn);
   },
   factsOf: memory.get,
-  loadOlder: () => void conversations.loadOlderTurns(),
+  loadOlder: () => {
+    const restore = scroll.holdPlace();
+    // The frame after the one that shows them.
+    void conversations.loadOlderTurns().then(() => requestAnimationFrame(restore));
+  },
   retry: () => void conversations.show(store.get().open.id),
 });
 const views = [
@@ -171,7 +175,7 @@ function render(): void {
 startKeyboard({
   beginNew,
   escape: () => {
-    if (!drawer.close()) void turns.stop();
+    if (!drawer.close()) void runner.stop();
   },
 });
 addEventListener('popstate', () => void showFromAddress());

@@ -18,7 +18,7 @@ function clientOf(answer: () => Response | Error): {
       path,
       method,
       headers: new Headers(headers),
-      body: body === undefined ? null : JSON.parse(String(body)),
+      body: typeof body === 'string' ? (JSON.parse(body) as unknown) : null,
     });
     const made = answer();
     if (made instanceof Error) throw made;

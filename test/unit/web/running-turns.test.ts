@@ -2,16 +2,7 @@ import { answerMemory } from '../../../web/src/answer-memory.ts';
 import { runningTurns } from '../../../web/src/running-turns.ts';
 import type { RunningTurn } from '../../../web/src/running-turns.ts';
 import type { KeyValue } from '../../../web/src/saved.ts';
-
-function memoryStorage(): KeyValue & { readonly entries: Map<string, string> } {
-  const entries = new Map<string, string>();
-  return {
-    entries,
-    getItem: (key) => entries.get(key) ?? null,
-    setItem: (key, value) => void entries.set(key, value),
-    removeItem: (key) => void entries.delete(key),
-  };
-}
+import { memoryStorage } from './turns.ts';
 
 const forbidden: KeyValue = {
   getItem: () => {

@@ -1,5 +1,6 @@
 // Turns and streams for the page's tests.
 import type { Turn } from '../../../web/src/api-types.ts';
+import type { KeyValue } from '../../../web/src/saved.ts';
 
 /** A turn; without a role it is a user's when its number is odd, or that of its place in a chain. */
 export function turn(id: string, parent: string | null, more: Partial<Turn> = {}): Turn {
@@ -51,3 +52,14 @@ export const USAGE = Object.freeze({
 });
 
 export const DONE = Object.freeze({ turn_id: 't', finish_reason: 'stop', usage: USAGE });
+
+/** localStorage's twin. */
+export function memoryStorage(): KeyValue & { readonly entries: Map<string, string> } {
+  const entries = new Map<string, string>();
+  return {
+    entries,
+    getItem: (key) => entries.get(key) ?? null,
+    setItem: (key, value) => void entries.set(key, value),
+    removeItem: (key) => void entries.delete(key),
+  };
+}
