@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { homeFolder, loadDotEnv, onNpmGone, ROOT } from './environment.mjs';
+import { packagesAreInstalled } from './packages.mjs';
 import { createProgress } from './progress.mjs';
 import { StepError } from './run-step.mjs';
 
@@ -29,6 +30,7 @@ const abort = () => fail('Ended before anything was started.');
 for (const signal of SIGNALS) process.on(signal, abort);
 onNpmGone(() => process.kill(process.pid, 'SIGTERM'));
 try {
+  refuseSecondStart();
   await build(progress);
   refuseSecondStart();
   run();
@@ -63,11 +65,11 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Said before the supervisor's log is rotated under a running one. */
+/** Before the build, which would change files under a running system, and again before its log is rotated. */
 function refuseSecondStart() {
-  const { lockOwner } = createRequire(import.meta.url)(
-    join(ROOT, 'dist', 'runtime', 'home-lock.js'),
-  );
+  const compiled = join(ROOT, 'dist', 'runtime', 'home-lock.js');
+  if (!existsSync(compiled) || !packagesAreInstalled(ROOT)) return;
+  const { lockOwner } = createRequire(import.meta.url)(compiled);
   const owner = lockOwner(join(home, 'run', 'supervisor.lock'));
   if (owner !== null) {
     fail(
