@@ -49,6 +49,12 @@ describe('SseParser', () => {
     expect(frames.map(({ data }) => data)).toEqual(['1', '2', '3']);
   });
 
+  it('does not end a frame at a CRLF that is cut in two', () => {
+    const parser = new SseParser();
+    const frames = [...parser.push('data: a\r'), ...parser.push('\ndata: b\r\n\r\n')];
+    expect(frames.map(({ data }) => data)).toEqual(['a\nb']);
+  });
+
   it('ignores a byte order mark at the start', () => {
     expect(new SseParser().push('\uFEFFdata: 1\n\n')[0]?.data).toBe('1');
   });
