@@ -84,19 +84,43 @@ impl NativeModel {
         let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
         let model = Model::load(&gguf).map_err(to_napi)?;
         let (num_layers, stride) = (model.shape.num_layers, model.shape.kv_width());
-        if options.block_size == 0 || options.block_size > 1024 || !options.kv_pool_bytes.is_finite() || options.kv_pool_bytes < 0.0 {
-            return Err(to_napi(Error::new("blockSize or kvPoolBytes is out of range")));
+        if options.block_size == 0
+            || options.block_size > 1024
+            || !options.kv_pool_bytes.is_finite()
+            || options.kv_pool_bytes < 0.0
+        {
+            return Err(to_napi(Error::new(
+                "blockSize or kvPoolBytes is out of range",
+            )));
         }
-        let pool = KvPool::new(options.kv_pool_bytes as usize, options.block_size as usize, num_layers, stride).map_err(to_napi)?;
+        let pool = KvPool::new(
+            options.kv_pool_bytes as usize,
+            options.block_size as usize,
+            num_layers,
+            stride,
+        )
+        .map_err(to_napi)?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads.min(256) as usize,
         };
-        let executor = CpuExecutor::new(model, pool, Kernels::detect(Some(options.kernels.as_str()).filter(|name| !name.is_empty())), threads);
+        let executor = CpuExecutor::new(
+            model,
+            pool,
+            Kernels::detect(Some(options.kernels.as_str()).filter(|name| !name.is_empty())),
+            threads,
+        );
         let info = describe(&executor, &tokenizer, threads);
         let (steps, inbox) = channel();
-        let thread = std::thread::Builder::new().name("engine-0".to_owned()).spawn(move || serve(executor, &inbox, &on_step))?;
-        Ok(Self { info, tokenizer, steps: Some(steps), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("engine-0".to_owned())
+            .spawn(move || serve(executor, &inbox, &on_step))?;
+        Ok(Self {
+            info,
+            tokenizer,
+            steps: Some(steps),
+            thread: Some(thread),
+        })
     }
 
     #[napi(getter)]
@@ -121,20 +145,31 @@ impl NativeModel {
             top_ks: batch.top_ks.to_vec(),
             seeds: batch.seeds.to_vec(),
         };
-        let steps = self.steps.as_ref().ok_or_else(|| to_napi(Error::new("the model is closed")))?;
-        steps.send((batch, wants_logits)).map_err(|_| to_napi(Error::new("the engine thread is gone")))
+        let steps = self
+            .steps
+            .as_ref()
+            .ok_or_else(|| to_napi(Error::new("the model is closed")))?;
+        steps
+            .send((batch, wants_logits))
+            .map_err(|_| to_napi(Error::new("the engine thread is gone")))
     }
 
     #[napi]
     pub fn encode(&self, text: String) -> napi::Result<Int32Array> {
         let ids = self.tokenizer.encode(&text).map_err(to_napi)?;
-        Ok(Int32Array::new(ids.into_iter().map(|id| id as i32).collect()))
+        Ok(Int32Array::new(
+            ids.into_iter().map(|id| id as i32).collect(),
+        ))
     }
 
     /// Bytes of every token one after the other; token i is bytes `offsets[i]` to `offsets[i + 1]`.
     #[napi]
     pub fn token_bytes(&self) -> Uint8Array {
-        Uint8Array::new((0..self.tokenizer.vocab.len() as u32).flat_map(|id| self.tokenizer.bytes(id)).collect())
+        Uint8Array::new(
+            (0..self.tokenizer.vocab.len() as u32)
+                .flat_map(|id| self.tokenizer.bytes(id))
+                .collect(),
+        )
     }
 
     #[napi]
@@ -174,11 +209,18 @@ fn serve(mut executor: CpuExecutor, inbox: &Receiver<(Batch, bool)>, on_step: &S
         let outcome = match executor.forward(&batch, wants_logits) {
             Ok(output) => {
                 let ids = output.sampled_ids.into_iter().map(|id| id as i32).collect();
-                (None, Some(Int32Array::new(ids)), output.logits.map(Float32Array::new))
+                (
+                    None,
+                    Some(Int32Array::new(ids)),
+                    output.logits.map(Float32Array::new),
+                )
             }
             Err(error) => (Some(error.to_string()), None, None),
         };
-        on_step.call(FnArgs::from(outcome), ThreadsafeFunctionCallMode::NonBlocking);
+        on_step.call(
+            FnArgs::from(outcome),
+            ThreadsafeFunctionCallMode::NonBlocking,
+        );
     }
 }
 

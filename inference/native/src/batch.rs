@@ -34,20 +34,59 @@ impl Batch {
     /// Fails with the name of the first field that is out of range.
     pub fn check(&self, shape: &Shape, pool: &KvPool) -> Result<()> {
         let (num_tokens, num_seqs) = (self.num_tokens(), self.num_seqs());
-        let ensure = |holds: bool, field: &str| if holds { Ok(()) } else { Err(Error::new(format!("{field} is out of range"))) };
-        let within = |values: &[i32], end: usize| values.iter().all(|value| *value >= 0 && (*value as usize) < end);
-        ensure(num_tokens > 0 && within(&self.token_ids, shape.vocab_size), "tokenIds")?;
-        ensure(self.positions.len() == num_tokens && within(&self.positions, shape.context_length), "positions")?;
-        ensure(self.slots.len() == num_tokens && within(&self.slots, pool.num_slots()), "slots")?;
+        let ensure = |holds: bool, field: &str| {
+            if holds {
+                Ok(())
+            } else {
+                Err(Error::new(format!("{field} is out of range")))
+            }
+        };
+        let within = |values: &[i32], end: usize| {
+            values
+                .iter()
+                .all(|value| *value >= 0 && (*value as usize) < end)
+        };
+        ensure(
+            num_tokens > 0 && within(&self.token_ids, shape.vocab_size),
+            "tokenIds",
+        )?;
+        ensure(
+            self.positions.len() == num_tokens && within(&self.positions, shape.context_length),
+            "positions",
+        )?;
+        ensure(
+            self.slots.len() == num_tokens && within(&self.slots, pool.num_slots()),
+            "slots",
+        )?;
         let mut slots = self.slots.clone();
         slots.sort_unstable();
         ensure(slots.windows(2).all(|pair| pair[0] != pair[1]), "slots")?; // Two writers of one slot would race.
         let starts = &self.query_starts;
-        ensure(starts.len() == num_seqs + 1 && starts[0] == 0 && starts[num_seqs] as usize == num_tokens, "queryStarts")?;
-        ensure(starts.windows(2).all(|pair| pair[0] < pair[1]), "queryStarts")?;
-        let capacity = self.max_blocks.checked_mul(pool.block_size).filter(|all| *all <= i32::MAX as usize).unwrap_or(0);
-        ensure(self.context_lens.iter().all(|len| *len > 0 && *len as usize <= capacity), "contextLens")?;
-        ensure(self.block_tables.len() == num_seqs * self.max_blocks, "blockTables")?;
+        ensure(
+            starts.len() == num_seqs + 1
+                && starts[0] == 0
+                && starts[num_seqs] as usize == num_tokens,
+            "queryStarts",
+        )?;
+        ensure(
+            starts.windows(2).all(|pair| pair[0] < pair[1]),
+            "queryStarts",
+        )?;
+        let capacity = self
+            .max_blocks
+            .checked_mul(pool.block_size)
+            .filter(|all| *all <= i32::MAX as usize)
+            .unwrap_or(0);
+        ensure(
+            self.context_lens
+                .iter()
+                .all(|len| *len > 0 && *len as usize <= capacity),
+            "contextLens",
+        )?;
+        ensure(
+            self.block_tables.len() == num_seqs * self.max_blocks,
+            "blockTables",
+        )?;
         for seq in 0..num_seqs {
             let len = self.context_lens[seq] as usize;
             let used = &self.block_tables[seq * self.max_blocks..][..len.div_ceil(pool.block_size)];
@@ -57,9 +96,23 @@ impl Batch {
         }
         let num_samples = self.sample_rows.len();
         ensure(within(&self.sample_rows, num_tokens), "sampleRows")?;
-        ensure(self.temperatures.len() == num_samples && self.temperatures.iter().all(|each| each.is_finite() && *each >= 0.0), "temperatures")?;
-        ensure(self.top_ps.len() == num_samples && self.top_ps.iter().all(|each| *each > 0.0 && *each <= 1.0), "topPs")?;
-        ensure(self.top_ks.len() == num_samples && self.top_ks.iter().all(|each| *each >= 0), "topKs")?;
+        ensure(
+            self.temperatures.len() == num_samples
+                && self
+                    .temperatures
+                    .iter()
+                    .all(|each| each.is_finite() && *each >= 0.0),
+            "temperatures",
+        )?;
+        ensure(
+            self.top_ps.len() == num_samples
+                && self.top_ps.iter().all(|each| *each > 0.0 && *each <= 1.0),
+            "topPs",
+        )?;
+        ensure(
+            self.top_ks.len() == num_samples && self.top_ks.iter().all(|each| *each >= 0),
+            "topKs",
+        )?;
         ensure(self.seeds.len() == num_samples, "seeds")
     }
 

@@ -54,28 +54,56 @@ impl Executor for CpuExecutor {
         batch.check(&self.model.shape, &self.pool)?;
         let work = self.workspace(batch);
         let failure = Mutex::new(None);
-        let layers: Vec<(Shared<u16>, Shared<u16>)> =
-            self.pool.layers.iter_mut().map(|layer| (Shared::borrow(&mut layer.keys), Shared::borrow(&mut layer.values))).collect();
+        let layers: Vec<(Shared<u16>, Shared<u16>)> = self
+            .pool
+            .layers
+            .iter_mut()
+            .map(|layer| {
+                (
+                    Shared::borrow(&mut layer.keys),
+                    Shared::borrow(&mut layer.values),
+                )
+            })
+            .collect();
         self.team.run(&|thread| {
-            let step = Step { executor: self, batch, work: &work, thread, num_threads: self.team.len() };
+            let step = Step {
+                executor: self,
+                batch,
+                work: &work,
+                thread,
+                num_threads: self.team.len(),
+            };
             step.embed();
             for (weights, (keys, values)) in self.model.layers.iter().zip(&layers) {
                 step.layer(weights, keys, values);
             }
             if let Err(error) = step.sample() {
-                *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                *failure
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
             }
         });
-        if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        if let Some(error) = failure
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
             return Err(error);
         }
-        Ok(StepOutput { sampled_ids: work.sampled.into_vec(), logits: wants_logits.then(|| work.logits.into_vec()) })
+        Ok(StepOutput {
+            sampled_ids: work.sampled.into_vec(),
+            logits: wants_logits.then(|| work.logits.into_vec()),
+        })
     }
 }
 
 impl CpuExecutor {
     pub fn new(model: Model, pool: KvPool, kernels: Kernels, num_threads: usize) -> Self {
-        Self { model, pool, kernels, team: Team::new(num_threads) }
+        Self {
+            model,
+            pool,
+            kernels,
+            team: Team::new(num_threads),
+        }
     }
 
     pub fn model(&self) -> &Model {
@@ -135,7 +163,10 @@ impl Step<'_> {
         let width = self.executor.model.shape.width;
         for token in self.my_share(self.batch.num_tokens()) {
             let row = unsafe { self.work.residual.slice(token * width, width) };
-            self.executor.model.embedding.dequantize_row(self.batch.token_ids[token] as usize, row);
+            self.executor
+                .model
+                .embedding
+                .dequantize_row(self.batch.token_ids[token] as usize, row);
         }
         self.barrier();
     }
@@ -145,8 +176,15 @@ impl Step<'_> {
         let tokens = self.batch.num_tokens();
         self.norm(&weights.attention_norm, tokens, |token| token);
         self.barrier();
-        for (matrix, out) in [(&weights.query, &self.work.query), (&weights.key, &self.work.key), (&weights.value, &self.work.value)] {
-            self.project(matrix, tokens, |row, at, values| unsafe { out.slice(row * matrix.num_rows + at, values.len()) }.copy_from_slice(values));
+        for (matrix, out) in [
+            (&weights.query, &self.work.query),
+            (&weights.key, &self.work.key),
+            (&weights.value, &self.work.value),
+        ] {
+            self.project(matrix, tokens, |row, at, values| {
+                unsafe { out.slice(row * matrix.num_rows + at, values.len()) }
+                    .copy_from_slice(values)
+            });
         }
         self.barrier();
         self.rotate_and_store(keys, values);
@@ -155,7 +193,9 @@ impl Step<'_> {
         self.barrier();
         self.quantize(tokens, shape.q_width());
         self.barrier();
-        self.project(&weights.output, tokens, |row, at, values| self.add_to_residual(row, at, values));
+        self.project(&weights.output, tokens, |row, at, values| {
+            self.add_to_residual(row, at, values)
+        });
         self.barrier();
         self.norm(&weights.ffn_norm, tokens, |token| token);
         self.barrier();
@@ -163,7 +203,9 @@ impl Step<'_> {
         self.barrier();
         self.take_hidden(tokens);
         self.barrier();
-        self.project(&weights.down, tokens, |row, at, values| self.add_to_residual(row, at, values));
+        self.project(&weights.down, tokens, |row, at, values| {
+            self.add_to_residual(row, at, values)
+        });
         self.barrier();
     }
 
@@ -172,7 +214,10 @@ impl Step<'_> {
         let shape = &self.executor.model.shape;
         for row in self.my_share(num_rows) {
             unsafe {
-                let from = self.work.residual.slice(source(row) * shape.width, shape.width);
+                let from = self
+                    .work
+                    .residual
+                    .slice(source(row) * shape.width, shape.width);
                 let to = self.work.input.values.slice(row * shape.width, shape.width);
                 (self.executor.kernels.rms_norm)(from, weight, shape.norm_epsilon, to);
             }
@@ -190,7 +235,13 @@ impl Step<'_> {
     fn take_hidden(&self, num_rows: usize) {
         let width = self.executor.model.shape.ffn_width;
         for row in self.my_share(num_rows) {
-            unsafe { self.work.input.values.slice(row * width, width).copy_from_slice(self.work.hidden.slice(row * width, width)) };
+            unsafe {
+                self.work
+                    .input
+                    .values
+                    .slice(row * width, width)
+                    .copy_from_slice(self.work.hidden.slice(row * width, width))
+            };
             self.quantize_row(row, width);
         }
     }
@@ -224,7 +275,14 @@ impl Step<'_> {
         }
     }
 
-    fn multiply(&self, matrix: &Matrix, tile: usize, first: usize, count: usize, out: &mut TileOutput) {
+    fn multiply(
+        &self,
+        matrix: &Matrix,
+        tile: usize,
+        first: usize,
+        count: usize,
+        out: &mut TileOutput,
+    ) {
         use crate::matrix::Layout;
         let width = matrix.num_columns;
         let column = |index: usize| unsafe {
@@ -249,7 +307,11 @@ impl Step<'_> {
     }
 
     fn add_to_residual(&self, row: usize, at: usize, values: &[f32]) {
-        let out = unsafe { self.work.residual.slice(row * self.executor.model.shape.width + at, values.len()) };
+        let out = unsafe {
+            self.work
+                .residual
+                .slice(row * self.executor.model.shape.width + at, values.len())
+        };
         for (out, value) in out.iter_mut().zip(values) {
             *out += value;
         }
@@ -266,10 +328,17 @@ impl Step<'_> {
             let slot = self.batch.slots[token] as usize * kv_width;
             unsafe {
                 let key = self.work.key.slice(token * kv_width, kv_width);
-                rotate(self.work.query.slice(token * q_width, q_width), shape.head_dim, angles);
+                rotate(
+                    self.work.query.slice(token * q_width, q_width),
+                    shape.head_dim,
+                    angles,
+                );
                 rotate(key, shape.head_dim, angles);
                 store_f16(key, keys.slice(slot, kv_width));
-                store_f16(self.work.value.slice(token * kv_width, kv_width), values.slice(slot, kv_width));
+                store_f16(
+                    self.work.value.slice(token * kv_width, kv_width),
+                    values.slice(slot, kv_width),
+                );
             }
         }
     }
@@ -284,8 +353,11 @@ impl Step<'_> {
         let scores_len = self.work.scores.len() / self.num_threads;
         let mut unit = 0;
         for seq in 0..self.batch.num_seqs() {
-            let table = &self.batch.block_tables[seq * self.batch.max_blocks..(seq + 1) * self.batch.max_blocks];
-            for token in self.batch.query_starts[seq] as usize..self.batch.query_starts[seq + 1] as usize {
+            let table = &self.batch.block_tables
+                [seq * self.batch.max_blocks..(seq + 1) * self.batch.max_blocks];
+            for token in
+                self.batch.query_starts[seq] as usize..self.batch.query_starts[seq + 1] as usize
+            {
                 for kv_head in 0..shape.num_kv_heads {
                     unit += 1;
                     if unit % self.num_threads != self.thread {
@@ -317,7 +389,8 @@ impl Step<'_> {
     /// silu(gate) · up, tile by tile.
     fn gate_and_up(&self, weights: &LayerWeights, num_rows: usize) {
         let ffn_width = self.executor.model.shape.ffn_width;
-        let (mut gate, mut up): (TileOutput, TileOutput) = ([[0.0; TILE]; MAX_PASS], [[0.0; TILE]; MAX_PASS]);
+        let (mut gate, mut up): (TileOutput, TileOutput) =
+            ([[0.0; TILE]; MAX_PASS], [[0.0; TILE]; MAX_PASS]);
         for tile in self.my_share(weights.gate.num_tiles()) {
             for first in (0..num_rows).step_by(MAX_PASS) {
                 let count = MAX_PASS.min(num_rows - first);
@@ -326,7 +399,10 @@ impl Step<'_> {
                 for index in 0..count {
                     unsafe {
                         (self.executor.kernels.silu_mul)(&mut gate[index], &up[index]);
-                        self.work.hidden.slice((first + index) * ffn_width + tile * TILE, TILE).copy_from_slice(&gate[index]);
+                        self.work
+                            .hidden
+                            .slice((first + index) * ffn_width + tile * TILE, TILE)
+                            .copy_from_slice(&gate[index]);
                     }
                 }
             }
@@ -342,13 +418,20 @@ impl Step<'_> {
         }
         self.norm(&model.final_norm, rows.len(), |row| rows[row] as usize);
         self.barrier();
-        self.project(model.head(), rows.len(), |row, at, values| unsafe { self.work.logits.slice(row * vocab + at, values.len()) }.copy_from_slice(values));
+        self.project(model.head(), rows.len(), |row, at, values| {
+            unsafe { self.work.logits.slice(row * vocab + at, values.len()) }
+                .copy_from_slice(values)
+        });
         self.barrier();
         let mut outcome = Ok(());
         for row in (self.thread..rows.len()).step_by(self.num_threads) {
             // The logits stay as they are for those who ask; the sampler works on a copy.
             let mut logits = unsafe { self.work.logits.slice(row * vocab, vocab) }.to_vec();
-            match sample(&self.executor.kernels, &mut logits, self.batch.sampling(row)) {
+            match sample(
+                &self.executor.kernels,
+                &mut logits,
+                self.batch.sampling(row),
+            ) {
                 Ok(id) => unsafe { self.work.sampled.slice(row, 1)[0] = id },
                 Err(error) => outcome = Err::<(), Error>(error),
             }

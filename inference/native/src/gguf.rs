@@ -90,10 +90,12 @@ pub struct Gguf {
 impl Gguf {
     /// Maps and parses a file. Fails with a sentence on anything that is not a sound GGUF file.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|cause| Error::new(format!("cannot open the model file: {cause}")))?;
+        let file = File::open(path)
+            .map_err(|cause| Error::new(format!("cannot open the model file: {cause}")))?;
         // SAFETY: the mapping is read-only. A file that another program truncates while it is mapped would fault;
         // weights are written once, by a rename, and never changed in place.
-        let map = unsafe { Mmap::map(&file) }.map_err(|cause| Error::new(format!("cannot map the model file: {cause}")))?;
+        let map = unsafe { Mmap::map(&file) }
+            .map_err(|cause| Error::new(format!("cannot map the model file: {cause}")))?;
         Self::parse(map)
     }
 
@@ -104,7 +106,9 @@ impl Gguf {
         }
         let version = reader.u32()?;
         if !(2..=3).contains(&version) {
-            return Err(Error::new(format!("GGUF version {version} is not supported, expected 2 or 3")));
+            return Err(Error::new(format!(
+                "GGUF version {version} is not supported, expected 2 or 3"
+            )));
         }
         let num_tensors = reader.count("tensors")?;
         let num_values = reader.count("metadata entries")?;
@@ -119,21 +123,33 @@ impl Gguf {
             headers.push(reader.tensor_header()?);
         }
         let alignment = match metadata.get("general.alignment") {
-            Some(Value::Int(value)) if *value > 0 && *value <= 1 << 20 && (*value & (*value - 1)) == 0 => *value as u64,
+            Some(Value::Int(value))
+                if *value > 0 && *value <= 1 << 20 && (*value & (*value - 1)) == 0 =>
+            {
+                *value as u64
+            }
             None => DEFAULT_ALIGNMENT,
             _ => return Err(Error::new("general.alignment is not a power of two")),
         };
-        let start = (reader.at as u64).checked_next_multiple_of(alignment).ok_or_else(too_large)?;
+        let start = (reader.at as u64)
+            .checked_next_multiple_of(alignment)
+            .ok_or_else(too_large)?;
         let mut tensors = HashMap::new();
         for header in headers {
             let tensor = header.place(start, map.len())?;
             tensors.insert(header.name, tensor);
         }
-        Ok(Self { map, metadata, tensors })
+        Ok(Self {
+            map,
+            metadata,
+            tensors,
+        })
     }
 
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
-        self.tensors.get(name).ok_or_else(|| Error::new(format!("the model has no tensor {name}")))
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::new(format!("the model has no tensor {name}")))
     }
 
     pub fn has_tensor(&self, name: &str) -> bool {
@@ -167,7 +183,11 @@ impl Gguf {
     pub fn integer(&self, key: &str, range: std::ops::RangeInclusive<i128>) -> Result<usize> {
         match self.metadata.get(key) {
             Some(Value::Int(value)) if range.contains(value) => Ok(*value as usize),
-            Some(Value::Int(value)) => Err(Error::new(format!("{key} is {value}, expected {} to {}", range.start(), range.end()))),
+            Some(Value::Int(value)) => Err(Error::new(format!(
+                "{key} is {value}, expected {} to {}",
+                range.start(),
+                range.end()
+            ))),
             _ => Err(Error::new(format!("the model has no number {key}"))),
         }
     }
@@ -190,22 +210,41 @@ struct TensorHeader {
 impl TensorHeader {
     fn place(&self, start: u64, file_len: usize) -> Result<Tensor> {
         let name = &self.name;
-        let kind = TensorType::from_number(self.kind)
-            .ok_or_else(|| Error::new(format!("tensor {name} has type {}, which is not supported", self.kind)))?;
+        let kind = TensorType::from_number(self.kind).ok_or_else(|| {
+            Error::new(format!(
+                "tensor {name} has type {}, which is not supported",
+                self.kind
+            ))
+        })?;
         let (values, bytes) = kind.block();
         let row_len = *self.dims.first().unwrap_or(&0);
         if row_len == 0 || row_len % values as u64 != 0 {
-            return Err(Error::new(format!("tensor {name} has rows of {row_len} values, expected a multiple of {values}")));
+            return Err(Error::new(format!(
+                "tensor {name} has rows of {row_len} values, expected a multiple of {values}"
+            )));
         }
-        let count = self.dims.iter().try_fold(1_u64, |all, dim| all.checked_mul(*dim)).ok_or_else(too_large)?;
-        let len = (count / values as u64).checked_mul(bytes as u64).ok_or_else(too_large)?;
+        let count = self
+            .dims
+            .iter()
+            .try_fold(1_u64, |all, dim| all.checked_mul(*dim))
+            .ok_or_else(too_large)?;
+        let len = (count / values as u64)
+            .checked_mul(bytes as u64)
+            .ok_or_else(too_large)?;
         let offset = start.checked_add(self.offset).ok_or_else(too_large)?;
         let end = offset.checked_add(len).ok_or_else(too_large)?;
         if count == 0 || end > file_len as u64 {
-            return Err(Error::new(format!("tensor {name} ends at byte {end} of a file of {file_len}")));
+            return Err(Error::new(format!(
+                "tensor {name} ends at byte {end} of a file of {file_len}"
+            )));
         }
         let dims = self.dims.iter().map(|dim| *dim as usize).collect();
-        Ok(Tensor { dims, kind, offset: offset as usize, len: len as usize })
+        Ok(Tensor {
+            dims,
+            kind,
+            offset: offset as usize,
+            len: len as usize,
+        })
     }
 }
 
@@ -216,7 +255,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len()).ok_or_else(truncated)?;
+        let end = self
+            .at
+            .checked_add(len)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or_else(truncated)?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -237,14 +280,17 @@ impl<'a> Reader<'a> {
     fn count(&mut self, what: &str) -> Result<u64> {
         let count = self.u64()?;
         if count > MAX_ENTRIES {
-            return Err(Error::new(format!("the header announces {count} {what}, at most {MAX_ENTRIES} are read")));
+            return Err(Error::new(format!(
+                "the header announces {count} {what}, at most {MAX_ENTRIES} are read"
+            )));
         }
         Ok(count)
     }
 
     fn text(&mut self) -> Result<String> {
         let len = usize::try_from(self.u64()?).map_err(|_| truncated())?;
-        String::from_utf8(self.take(len)?.to_vec()).map_err(|_| Error::new("a text in the header is not UTF-8"))
+        String::from_utf8(self.take(len)?.to_vec())
+            .map_err(|_| Error::new("a text in the header is not UTF-8"))
     }
 
     fn value(&mut self, kind: u32) -> Result<Value> {
@@ -294,10 +340,19 @@ impl<'a> Reader<'a> {
         let name = self.text()?;
         let num_dims = self.u32()?;
         if num_dims == 0 || num_dims > MAX_DIMS {
-            return Err(Error::new(format!("tensor {name} has {num_dims} dimensions, expected 1 to {MAX_DIMS}")));
+            return Err(Error::new(format!(
+                "tensor {name} has {num_dims} dimensions, expected 1 to {MAX_DIMS}"
+            )));
         }
-        let dims = (0..num_dims).map(|_| self.u64()).collect::<Result<Vec<_>>>()?;
-        Ok(TensorHeader { name, dims, kind: self.u32()?, offset: self.u64()? })
+        let dims = (0..num_dims)
+            .map(|_| self.u64())
+            .collect::<Result<Vec<_>>>()?;
+        Ok(TensorHeader {
+            name,
+            dims,
+            kind: self.u32()?,
+            offset: self.u64()?,
+        })
     }
 }
 

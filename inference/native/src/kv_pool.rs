@@ -23,11 +23,22 @@ impl KvPool {
         let block_bytes = Self::bytes_per_token(num_layers, stride) * block_size;
         let num_blocks = bytes / block_bytes;
         if num_blocks == 0 || num_blocks > i32::MAX as usize / block_size {
-            return Err(Error::new(format!("a KV pool of {bytes} bytes has {num_blocks} blocks of {block_bytes} bytes")));
+            return Err(Error::new(format!(
+                "a KV pool of {bytes} bytes has {num_blocks} blocks of {block_bytes} bytes"
+            )));
         }
         let slots = num_blocks * block_size * stride;
-        let layers = (0..num_layers).map(|_| Layer { keys: vec![0; slots], values: vec![0; slots] }).collect();
-        Ok(Self { layers, num_blocks, block_size })
+        let layers = (0..num_layers)
+            .map(|_| Layer {
+                keys: vec![0; slots],
+                values: vec![0; slots],
+            })
+            .collect();
+        Ok(Self {
+            layers,
+            num_blocks,
+            block_size,
+        })
     }
 
     pub fn bytes_per_token(num_layers: usize, stride: usize) -> usize {
@@ -47,6 +58,7 @@ pub fn store_f16(values: &[f32], out: &mut [u16]) {
         for (clamped, value) in clamped.iter_mut().zip(values) {
             *clamped = value.clamp(-65504.0, 65504.0);
         }
-        out.reinterpret_cast_mut::<f16>().convert_from_f32_slice(&clamped[..values.len()]);
+        out.reinterpret_cast_mut::<f16>()
+            .convert_from_f32_slice(&clamped[..values.len()]);
     }
 }

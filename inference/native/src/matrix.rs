@@ -45,7 +45,9 @@ impl Matrix {
         let tensor = gguf.tensor(name)?;
         if tensor.num_rows() != num_rows || tensor.row_len() != num_columns {
             let (rows, columns) = (tensor.num_rows(), tensor.row_len());
-            return Err(Error::new(format!("tensor {name} is {rows} × {columns}, expected {num_rows} × {num_columns}")));
+            return Err(Error::new(format!(
+                "tensor {name} is {rows} × {columns}, expected {num_rows} × {num_columns}"
+            )));
         }
         Ok(Self::repack(tensor, gguf.bytes(tensor)))
     }
@@ -68,11 +70,31 @@ impl Matrix {
                 TensorType::Q4_0 => pack_q4(tile, row % TILE, from, 2),
                 TensorType::Q4_1 => pack_q4(tile, row % TILE, from, 4),
                 TensorType::Q8_0 => pack_q8(tile, row % TILE, from),
-                TensorType::F16 => pack_f32(tile, row % TILE, from.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32())),
-                TensorType::F32 => pack_f32(tile, row % TILE, from.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))),
+                TensorType::F16 => pack_f32(
+                    tile,
+                    row % TILE,
+                    from.as_chunks::<2>()
+                        .0
+                        .iter()
+                        .map(|b| f16::from_le_bytes(*b).to_f32()),
+                ),
+                TensorType::F32 => pack_f32(
+                    tile,
+                    row % TILE,
+                    from.as_chunks::<4>()
+                        .0
+                        .iter()
+                        .map(|b| f32::from_le_bytes(*b)),
+                ),
             }
         }
-        Self { layout, num_rows, num_columns, lines, tile_bytes }
+        Self {
+            layout,
+            num_rows,
+            num_columns,
+            lines,
+            tile_bytes,
+        }
     }
 
     pub fn num_tiles(&self) -> usize {
@@ -116,12 +138,25 @@ impl Matrix {
 pub fn load_vector(gguf: &Gguf, name: &str, len: usize) -> Result<Vec<f32>> {
     let tensor = gguf.tensor(name)?;
     if tensor.row_len() != len || tensor.num_rows() != 1 {
-        return Err(Error::new(format!("tensor {name} has {} values, expected {len}", tensor.row_len() * tensor.num_rows())));
+        return Err(Error::new(format!(
+            "tensor {name} has {} values, expected {len}",
+            tensor.row_len() * tensor.num_rows()
+        )));
     }
     let source = gguf.bytes(tensor);
     match tensor.kind {
-        TensorType::F32 => Ok(source.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
-        TensorType::F16 => Ok(source.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()),
+        TensorType::F32 => Ok(source
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect()),
+        TensorType::F16 => Ok(source
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).to_f32())
+            .collect()),
         _ => Err(Error::new(format!("tensor {name} must be F32 or F16"))),
     }
 }
@@ -131,7 +166,11 @@ fn pack_q4(tile: &mut [u8], lane: usize, row: &[u8], head: usize) {
     for (block, source) in row.chunks_exact(head + 16).enumerate() {
         let target = &mut tile[block * Q4_BYTES..(block + 1) * Q4_BYTES];
         let scale = [source[0], source[1]];
-        let minimum = if head == 4 { [source[2], source[3]] } else { f16::from_f32(f16::from_le_bytes(scale).to_f32() * -8.0).to_le_bytes() };
+        let minimum = if head == 4 {
+            [source[2], source[3]]
+        } else {
+            f16::from_f32(f16::from_le_bytes(scale).to_f32() * -8.0).to_le_bytes()
+        };
         target[lane * 2..lane * 2 + 2].copy_from_slice(&scale);
         target[32 + lane * 2..34 + lane * 2].copy_from_slice(&minimum);
         for (chunk, four) in source[head..].as_chunks::<4>().0.iter().enumerate() {

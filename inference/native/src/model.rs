@@ -33,12 +33,15 @@ impl Shape {
     fn read(gguf: &Gguf) -> Result<Self> {
         let architecture = gguf.text("general.architecture")?.to_owned();
         if architecture != "llama" {
-            return Err(Error::new(format!("architecture {architecture} is not supported, expected llama")));
+            return Err(Error::new(format!(
+                "architecture {architecture} is not supported, expected llama"
+            )));
         }
         let number = |key: &str, max: i128| gguf.integer(&format!("{architecture}.{key}"), 1..=max);
         let width = number("embedding_length", 1 << 16)?;
         let num_heads = number("attention.head_count", 1 << 10)?;
-        let num_kv_heads = number("attention.head_count_kv", 1 << 10).or_else(|_| Ok::<_, Error>(num_heads))?;
+        let num_kv_heads =
+            number("attention.head_count_kv", 1 << 10).or_else(|_| Ok::<_, Error>(num_heads))?;
         let head_dim = number("attention.key_length", 1 << 10).unwrap_or(width / num_heads);
         let shape = Self {
             name: gguf.text("general.name").unwrap_or("unnamed").to_owned(),
@@ -51,8 +54,11 @@ impl Shape {
             head_dim,
             vocab_size: gguf.texts("tokenizer.ggml.tokens")?.len(),
             rope_dim: number("rope.dimension_count", 1 << 10).unwrap_or(head_dim),
-            rope_base: gguf.float(&format!("{architecture}.rope.freq_base")).unwrap_or(10_000.0),
-            norm_epsilon: gguf.float(&format!("{architecture}.attention.layer_norm_rms_epsilon"))?,
+            rope_base: gguf
+                .float(&format!("{architecture}.rope.freq_base"))
+                .unwrap_or(10_000.0),
+            norm_epsilon: gguf
+                .float(&format!("{architecture}.attention.layer_norm_rms_epsilon"))?,
             architecture,
         };
         shape.check()?;
@@ -60,7 +66,11 @@ impl Shape {
     }
 
     fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::new(format!("the model's {what} is not supported: {self:?}")));
+        let wrong = |what: &str| {
+            Err(Error::new(format!(
+                "the model's {what} is not supported: {self:?}"
+            )))
+        };
         if self.num_heads % self.num_kv_heads != 0 || self.num_heads / self.num_kv_heads > 16 {
             return wrong("grouping of heads");
         }
@@ -106,9 +116,15 @@ impl Model {
         let (width, ffn) = (shape.width, shape.ffn_width);
         let layers = (0..shape.num_layers)
             .map(|layer| {
-                let matrix = |name: &str, rows, columns| Matrix::load(gguf, &format!("blk.{layer}.{name}.weight"), rows, columns);
+                let matrix = |name: &str, rows, columns| {
+                    Matrix::load(gguf, &format!("blk.{layer}.{name}.weight"), rows, columns)
+                };
                 Ok(LayerWeights {
-                    attention_norm: load_vector(gguf, &format!("blk.{layer}.attn_norm.weight"), width)?,
+                    attention_norm: load_vector(
+                        gguf,
+                        &format!("blk.{layer}.attn_norm.weight"),
+                        width,
+                    )?,
                     query: matrix("attn_q", shape.q_width(), width)?,
                     key: matrix("attn_k", shape.kv_width(), width)?,
                     value: matrix("attn_v", shape.kv_width(), width)?,
@@ -120,7 +136,16 @@ impl Model {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let head = if gguf.has_tensor("output.weight") { Some(Matrix::load(gguf, "output.weight", shape.vocab_size, width)?) } else { None };
+        let head = if gguf.has_tensor("output.weight") {
+            Some(Matrix::load(
+                gguf,
+                "output.weight",
+                shape.vocab_size,
+                width,
+            )?)
+        } else {
+            None
+        };
         Ok(Self {
             embedding: Matrix::load(gguf, "token_embd.weight", shape.vocab_size, width)?,
             layers,
@@ -137,19 +162,36 @@ impl Model {
 
     pub fn weights_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(|layer| {
-            [&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down]
+            [
+                &layer.query,
+                &layer.key,
+                &layer.value,
+                &layer.output,
+                &layer.gate,
+                &layer.up,
+                &layer.down,
+            ]
         });
-        layers.chain([&self.embedding]).chain(&self.head).map(Matrix::bytes_len).sum()
+        layers
+            .chain([&self.embedding])
+            .chain(&self.head)
+            .map(Matrix::bytes_len)
+            .sum()
     }
 }
 
 /// Source: rotary embeddings, Su et al. 2021; pairs are neighbours, as GGUF stores llama's queries and keys.
 fn rope_table(shape: &Shape) -> Vec<(f32, f32)> {
     let half = shape.rope_dim / 2;
-    let frequencies: Vec<f64> =
-        (0..half).map(|pair| f64::from(shape.rope_base).powf(-2.0 * pair as f64 / shape.rope_dim as f64)).collect();
+    let frequencies: Vec<f64> = (0..half)
+        .map(|pair| f64::from(shape.rope_base).powf(-2.0 * pair as f64 / shape.rope_dim as f64))
+        .collect();
     (0..shape.context_length)
-        .flat_map(|position| frequencies.iter().map(move |frequency| (position as f64 * frequency).sin_cos()))
+        .flat_map(|position| {
+            frequencies
+                .iter()
+                .map(move |frequency| (position as f64 * frequency).sin_cos())
+        })
         .map(|(sin, cos)| (cos as f32, sin as f32))
         .collect()
 }

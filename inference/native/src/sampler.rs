@@ -31,9 +31,20 @@ pub fn sample(kernels: &Kernels, logits: &mut [f32], sampling: Sampling) -> Resu
     let total = unsafe { (kernels.exp_scaled)(logits, max, 1.0 / sampling.temperature) };
     let draw = uniform(sampling.seed, sampling.position);
     if sampling.top_p >= 1.0 && sampling.top_k == 0 {
-        return Ok(walk(logits.iter().enumerate().map(|(id, weight)| (id as u32, *weight)), draw * f64::from(total), best));
+        return Ok(walk(
+            logits
+                .iter()
+                .enumerate()
+                .map(|(id, weight)| (id as u32, *weight)),
+            draw * f64::from(total),
+            best,
+        ));
     }
-    let kept = nucleus(logits, f64::from(total) * f64::from(sampling.top_p), sampling.top_k);
+    let kept = nucleus(
+        logits,
+        f64::from(total) * f64::from(sampling.top_p),
+        sampling.top_k,
+    );
     let mass: f64 = kept.iter().map(|(_, weight)| f64::from(*weight)).sum();
     Ok(walk(kept.into_iter(), draw * mass, best))
 }
@@ -55,9 +66,17 @@ fn argmax(logits: &[f32]) -> Result<(u32, f32)> {
 
 /// The most likely candidates, best first, until their weights reach `mass` or `top_k` of them are taken.
 fn nucleus(weights: &[f32], mass: f64, top_k: usize) -> Vec<(u32, f32)> {
-    let limit = if top_k == 0 { weights.len() } else { top_k.min(weights.len()) };
+    let limit = if top_k == 0 {
+        weights.len()
+    } else {
+        top_k.min(weights.len())
+    };
     let mut ids: Vec<u32> = (0..weights.len() as u32).collect();
-    let order = |one: &u32, other: &u32| weights[*other as usize].total_cmp(&weights[*one as usize]).then(one.cmp(other));
+    let order = |one: &u32, other: &u32| {
+        weights[*other as usize]
+            .total_cmp(&weights[*one as usize])
+            .then(one.cmp(other))
+    };
     let mut size = FIRST_CANDIDATES;
     loop {
         let take = size.min(limit);
@@ -96,7 +115,8 @@ fn walk(candidates: impl Iterator<Item = (u32, f32)>, target: f64, best: u32) ->
 
 /// A number in [0, 1) from a counter-based generator. Source: the finaliser of SplitMix64 (Steele et al., 2014).
 fn uniform(seed: u32, position: u32) -> f64 {
-    let mut state = (u64::from(seed) << 32 | u64::from(position)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut state =
+        (u64::from(seed) << 32 | u64::from(position)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9_u64), (27, 0x94d0_49bb_1331_11eb)] {
         state = (state ^ (state >> shift)).wrapping_mul(factor);
     }
@@ -111,19 +131,32 @@ mod tests {
         sample(&Kernels::detect(None), &mut logits.to_vec(), sampling).unwrap()
     }
 
-    const PLAIN: Sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7, position: 0 };
+    const PLAIN: Sampling = Sampling {
+        temperature: 1.0,
+        top_p: 1.0,
+        top_k: 0,
+        seed: 7,
+        position: 0,
+    };
 
     #[test]
     fn greedy_takes_the_first_of_the_best() {
-        let greedy = Sampling { temperature: 0.0, ..PLAIN };
+        let greedy = Sampling {
+            temperature: 0.0,
+            ..PLAIN
+        };
         assert_eq!(draw(&[1.0, 3.0, 3.0, -2.0], greedy), 1);
     }
 
     #[test]
     fn the_same_seed_and_position_draw_the_same_token_and_others_do_not() {
         let logits: Vec<f32> = (0..500).map(|id| (id % 7) as f32 * 0.1).collect();
-        let all: Vec<u32> = (0..50).map(|position| draw(&logits, Sampling { position, ..PLAIN })).collect();
-        let again: Vec<u32> = (0..50).map(|position| draw(&logits, Sampling { position, ..PLAIN })).collect();
+        let all: Vec<u32> = (0..50)
+            .map(|position| draw(&logits, Sampling { position, ..PLAIN }))
+            .collect();
+        let again: Vec<u32> = (0..50)
+            .map(|position| draw(&logits, Sampling { position, ..PLAIN }))
+            .collect();
         assert_eq!(all, again);
         assert!(all.iter().collect::<std::collections::HashSet<_>>().len() > 20);
     }
@@ -144,8 +177,27 @@ mod tests {
     fn top_k_and_top_p_keep_only_the_best() {
         let logits: Vec<f32> = (0..5000).map(|id| id as f32 * 0.01).collect();
         for position in 0..200 {
-            assert!(draw(&logits, Sampling { top_k: 3, position, ..PLAIN }) >= 4997);
-            assert_eq!(draw(&logits, Sampling { top_p: 0.001, position, ..PLAIN }), 4999);
+            assert!(
+                draw(
+                    &logits,
+                    Sampling {
+                        top_k: 3,
+                        position,
+                        ..PLAIN
+                    }
+                ) >= 4997
+            );
+            assert_eq!(
+                draw(
+                    &logits,
+                    Sampling {
+                        top_p: 0.001,
+                        position,
+                        ..PLAIN
+                    }
+                ),
+                4999
+            );
         }
     }
 

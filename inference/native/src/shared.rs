@@ -19,12 +19,22 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 impl<T: Copy + Default> Shared<T> {
     pub fn zeroed(len: usize) -> Self {
         let mut owned = vec![T::default(); len];
-        Self { at: owned.as_mut_ptr(), len, owned: Some(owned), marker: PhantomData }
+        Self {
+            at: owned.as_mut_ptr(),
+            len,
+            owned: Some(owned),
+            marker: PhantomData,
+        }
     }
 
     /// Views a buffer that outlives the step.
     pub fn borrow(buffer: &mut [T]) -> Self {
-        Self { at: buffer.as_mut_ptr(), len: buffer.len(), owned: None, marker: PhantomData }
+        Self {
+            at: buffer.as_mut_ptr(),
+            len: buffer.len(),
+            owned: None,
+            marker: PhantomData,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -35,7 +45,10 @@ impl<T: Copy + Default> Shared<T> {
     /// Until the next barrier no other thread writes to this part, and none reads it if this one writes.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
-        assert!(start.checked_add(len).is_some_and(|end| end <= self.len), "a view beyond its buffer");
+        assert!(
+            start.checked_add(len).is_some_and(|end| end <= self.len),
+            "a view beyond its buffer"
+        );
         // SAFETY: in range by the check above, valid as long as self; exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at.add(start), len) }
     }

@@ -33,14 +33,20 @@ impl Team {
     pub fn new(num_threads: usize) -> Self {
         let num_threads = num_threads.max(1);
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { job: None, generation: 0, is_closing: false }),
+            state: Mutex::new(State {
+                job: None,
+                generation: 0,
+                is_closing: false,
+            }),
             wake: Condvar::new(),
             barrier: Barrier::new(num_threads),
         });
         let threads = (1..num_threads)
             .map(|index| {
                 let shared = Arc::clone(&shared);
-                std::thread::Builder::new().name(format!("engine-{index}")).spawn(move || work(&shared, index))
+                std::thread::Builder::new()
+                    .name(format!("engine-{index}"))
+                    .spawn(move || work(&shared, index))
             })
             .collect::<Result<_, _>>()
             .expect("the system has no thread left for the engine");
@@ -58,7 +64,11 @@ impl Team {
         // job and before this function returns.
         let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
         {
-            let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self
+                .shared
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             state.job = Some(job);
             state.generation += 1;
         }
@@ -75,7 +85,11 @@ impl Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).is_closing = true;
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_closing = true;
         self.shared.wake.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -96,7 +110,10 @@ fn work(shared: &Shared, index: usize) {
                     seen = state.generation;
                     break state.job;
                 }
-                state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = shared
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
         };
         if let Some(job) = job {
@@ -122,7 +139,11 @@ struct Barrier {
 
 impl Barrier {
     fn new(num_threads: usize) -> Self {
-        Self { num_threads, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0) }
+        Self {
+            num_threads,
+            arrived: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+        }
     }
 
     fn wait(&self) {
@@ -171,7 +192,9 @@ mod tests {
     fn shares_cover_everything_once() {
         for total in 0..40 {
             for num_threads in 1..7 {
-                let all: Vec<usize> = (0..num_threads).flat_map(|thread| share(total, thread, num_threads)).collect();
+                let all: Vec<usize> = (0..num_threads)
+                    .flat_map(|thread| share(total, thread, num_threads))
+                    .collect();
                 assert_eq!(all, (0..total).collect::<Vec<_>>());
             }
         }

@@ -25,38 +25,69 @@ impl Tokenizer {
     pub fn load(gguf: &Gguf) -> Result<Self> {
         let model = gguf.text("tokenizer.ggml.model")?;
         if model != "gpt2" {
-            return Err(Error::new(format!("tokenizer {model} is not supported, expected gpt2 (byte-level BPE)")));
+            return Err(Error::new(format!(
+                "tokenizer {model} is not supported, expected gpt2 (byte-level BPE)"
+            )));
         }
         let vocab = gguf.texts("tokenizer.ggml.tokens")?.to_vec();
         let merges = gguf
             .texts("tokenizer.ggml.merges")?
             .iter()
-            .map(|merge| merge.split_once(' ').map(|(one, other)| (one.to_owned(), other.to_owned())))
+            .map(|merge| {
+                merge
+                    .split_once(' ')
+                    .map(|(one, other)| (one.to_owned(), other.to_owned()))
+            })
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Error::new("a merge of the tokenizer has no space"))?;
         let is_control = match gguf.value("tokenizer.ggml.token_type") {
-            Some(Value::Ints(kinds)) if kinds.len() == vocab.len() => kinds.iter().map(|kind| *kind == CONTROL).collect(),
+            Some(Value::Ints(kinds)) if kinds.len() == vocab.len() => {
+                kinds.iter().map(|kind| *kind == CONTROL).collect()
+            }
             _ => vec![false; vocab.len()],
         };
-        let ids: AHashMap<String, u32> = vocab.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
+        let ids: AHashMap<String, u32> = vocab
+            .iter()
+            .enumerate()
+            .map(|(id, token)| (token.clone(), id as u32))
+            .collect();
         let bpe = BPE::builder()
             .vocab_and_merges(ids, merges)
             .build()
             .map_err(|cause| Error::new(format!("the tokenizer is not sound: {cause}")))?;
         let mut pipeline = Pipeline::new(bpe);
-        pipeline.with_pre_tokenizer(Some(pre_tokenizer(gguf.text("tokenizer.ggml.pre").unwrap_or("gpt-2"))?));
-        let id = |key: &str| gguf.integer(key, 0..=vocab.len() as i128 - 1).ok().map(|id| id as u32);
-        Ok(Self { bos_id: id("tokenizer.ggml.bos_token_id"), eos_id: id("tokenizer.ggml.eos_token_id"), pipeline, vocab, is_control })
+        pipeline.with_pre_tokenizer(Some(pre_tokenizer(
+            gguf.text("tokenizer.ggml.pre").unwrap_or("gpt-2"),
+        )?));
+        let id = |key: &str| {
+            gguf.integer(key, 0..=vocab.len() as i128 - 1)
+                .ok()
+                .map(|id| id as u32)
+        };
+        Ok(Self {
+            bos_id: id("tokenizer.ggml.bos_token_id"),
+            eos_id: id("tokenizer.ggml.eos_token_id"),
+            pipeline,
+            vocab,
+            is_control,
+        })
     }
 
     /// Ids of a text. Deterministic; never a control token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.pipeline.encode_fast(text, false).map_err(|cause| Error::new(format!("the text cannot be tokenised: {cause}")))?;
+        let encoding = self
+            .pipeline
+            .encode_fast(text, false)
+            .map_err(|cause| Error::new(format!("the text cannot be tokenised: {cause}")))?;
         Ok(encoding.get_ids().to_vec())
     }
 
     pub fn control_id(&self, text: &str) -> Option<u32> {
-        self.vocab.iter().zip(&self.is_control).position(|(token, control)| *control && token == text).map(|id| id as u32)
+        self.vocab
+            .iter()
+            .zip(&self.is_control)
+            .position(|(token, control)| *control && token == text)
+            .map(|id| id as u32)
     }
 
     /// The bytes behind a token; none for control tokens.
@@ -85,7 +116,10 @@ fn byte_of(character: char) -> Option<u8> {
     if code < 256 {
         return is_plain(code).then_some(code as u8);
     }
-    (0..256_u32).filter(|byte| !is_plain(*byte)).nth((code - 256) as usize).map(|byte| byte as u8)
+    (0..256_u32)
+        .filter(|byte| !is_plain(*byte))
+        .nth((code - 256) as usize)
+        .map(|byte| byte as u8)
 }
 
 #[cfg(test)]

@@ -1,21 +1,35 @@
 //! AVX2 with FMA: a tile is two halves of eight rows. Products of pairs are widened to 16 bits first, so that nothing saturates.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi16, _mm256_cvtph_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_hadd_epi32, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi32,
-    _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_srli_epi16, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtph_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_hadd_epi32, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_permute4x64_epi64,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_srli_epi16, _mm256_storeu_ps,
 };
 
 use super::{Column, HeadTask, Kernels, TileOutput, portable};
 use crate::matrix::{BLOCK, Q4_BYTES, Q8_BYTES, TILE};
 
-pub const KERNELS: Kernels = Kernels { name: "avx2", q4_tile, q8_tile, f32_tile, quantize, rms_norm, silu_mul, attend, exp_scaled };
+pub const KERNELS: Kernels = Kernels {
+    name: "avx2",
+    q4_tile,
+    q8_tile,
+    f32_tile,
+    quantize,
+    rms_norm,
+    silu_mul,
+    attend,
+    exp_scaled,
+};
 
 const HALF: usize = TILE / 2;
 
 pub fn is_available() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -32,11 +46,19 @@ fn q4_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
                     weights[chunk] = _mm256_and_si256(bytes, low);
                     weights[chunk + 4] = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low);
                 }
-                (half_floats(data.as_ptr().add(half * 16)), half_floats(data.as_ptr().add(32 + half * 16)))
+                (
+                    half_floats(data.as_ptr().add(half * 16)),
+                    half_floats(data.as_ptr().add(32 + half * 16)),
+                )
             };
             for (column, sum) in columns.iter().zip(&mut sums) {
-                let dot = _mm256_cvtepi32_ps(dot_block(&weights, column, block, _mm256_setzero_si256()));
-                *sum = _mm256_fmadd_ps(dot, _mm256_mul_ps(scale, _mm256_set1_ps(column.scales[block])), *sum);
+                let dot =
+                    _mm256_cvtepi32_ps(dot_block(&weights, column, block, _mm256_setzero_si256()));
+                *sum = _mm256_fmadd_ps(
+                    dot,
+                    _mm256_mul_ps(scale, _mm256_set1_ps(column.scales[block])),
+                    *sum,
+                );
                 *sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(column.sums[block]), *sum);
             }
         }
@@ -60,7 +82,11 @@ fn q8_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
             for (column, sum) in columns.iter().zip(&mut sums) {
                 let start = _mm256_set1_epi32(-128 * column.integer_sums[block]);
                 let dot = _mm256_cvtepi32_ps(dot_block(&weights, column, block, start));
-                *sum = _mm256_fmadd_ps(dot, _mm256_mul_ps(scale, _mm256_set1_ps(column.scales[block])), *sum);
+                *sum = _mm256_fmadd_ps(
+                    dot,
+                    _mm256_mul_ps(scale, _mm256_set1_ps(column.scales[block])),
+                    *sum,
+                );
             }
         }
         store(&sums[..columns.len()], out, half);
@@ -89,11 +115,22 @@ fn dot_block(weights: &[__m256i; 8], column: &Column<'_>, block: usize, start: _
     let quants = &column.quants[block * BLOCK..(block + 1) * BLOCK];
     let (mut front, mut back) = (_mm256_setzero_si256(), _mm256_setzero_si256());
     for (weight, four) in weights.iter().zip(quants.as_chunks::<4>().0) {
-        let wide = four.iter().rev().fold(0_i64, |all, quant| (all << 16) | i64::from(i16::from(*quant) as u16));
+        let wide = four.iter().rev().fold(0_i64, |all, quant| {
+            (all << 16) | i64::from(i16::from(*quant) as u16)
+        });
         let activation = _mm256_set1_epi64x(wide);
-        let (first, second) = (_mm256_castsi256_si128(*weight), _mm256_extracti128_si256::<1>(*weight));
-        front = _mm256_add_epi32(front, _mm256_madd_epi16(_mm256_cvtepu8_epi16(first), activation));
-        back = _mm256_add_epi32(back, _mm256_madd_epi16(_mm256_cvtepu8_epi16(second), activation));
+        let (first, second) = (
+            _mm256_castsi256_si128(*weight),
+            _mm256_extracti128_si256::<1>(*weight),
+        );
+        front = _mm256_add_epi32(
+            front,
+            _mm256_madd_epi16(_mm256_cvtepu8_epi16(first), activation),
+        );
+        back = _mm256_add_epi32(
+            back,
+            _mm256_madd_epi16(_mm256_cvtepu8_epi16(second), activation),
+        );
     }
     // Pairs of each row are added; hadd works by 128-bit lanes, the permutation puts the rows back in order.
     let rows = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(front, back));
@@ -124,7 +161,13 @@ fn store(sums: &[__m256], out: &mut TileOutput, half: usize) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn quantize(values: &[f32], quants: &mut [i8], scales: &mut [f32], sums: &mut [f32], integer_sums: &mut [i32]) {
+fn quantize(
+    values: &[f32],
+    quants: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [f32],
+    integer_sums: &mut [i32],
+) {
     portable::quantize(values, quants, scales, sums, integer_sums);
 }
 

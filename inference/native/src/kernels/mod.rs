@@ -1,12 +1,12 @@
 //! The arithmetic, one small file per instruction set. All sets compute the same bits: integer dots are exact, and float
 //! operations happen in one fixed order with fused multiply-adds. `Kernels::detect` picks the widest set at run time.
 
-pub mod portable;
-mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod portable;
+mod scalar;
 
 use crate::matrix::TILE;
 
@@ -74,7 +74,10 @@ pub struct Kernels {
 impl Kernels {
     /// The widest set this processor has; `only` names one for tests and comparisons (`scalar` is always there).
     pub fn detect(only: Option<&str>) -> Self {
-        Self::available().into_iter().find(|each| only.is_none_or(|name| name == each.name)).unwrap_or(scalar::KERNELS)
+        Self::available()
+            .into_iter()
+            .find(|each| only.is_none_or(|name| name == each.name))
+            .unwrap_or(scalar::KERNELS)
     }
 
     /// All sets of this processor, widest first.

@@ -8,7 +8,13 @@ const LANES: usize = 16;
 
 /// Symmetric 8-bit quantisation by blocks of 32: scale = max |x| / 127, ties to even.
 #[inline(always)]
-pub fn quantize(values: &[f32], quants: &mut [i8], scales: &mut [f32], sums: &mut [f32], integer_sums: &mut [i32]) {
+pub fn quantize(
+    values: &[f32],
+    quants: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [f32],
+    integer_sums: &mut [i32],
+) {
     for (block, chunk) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
         let mut lanes = [0.0_f32; LANES];
         for half in chunk.as_chunks::<LANES>().0 {
@@ -66,7 +72,13 @@ pub fn exp(x: f32) -> f32 {
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4_f32;
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        5.000_000_1e-1,
+    ] {
         p = p.mul_add(r, coefficient);
     }
     let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
@@ -94,25 +106,29 @@ pub fn exp_scaled(values: &mut [f32], max: f32, scale: f32) -> f32 {
 /// Softmax attention in two passes over the positions, in order, so that a token's result depends on nothing else.
 #[inline(always)]
 pub fn attend(task: &mut HeadTask<'_>) {
-    let HeadTask { group, head_dim, num_positions, .. } = *task;
+    let HeadTask {
+        group,
+        head_dim,
+        num_positions,
+        ..
+    } = *task;
     let scale = 1.0 / (head_dim as f32).sqrt();
     let mut largest = [f32::NEG_INFINITY; 16];
     for position in 0..num_positions {
         let at = entry(task, position);
         let key = &task.keys[at..at + head_dim];
         for query in 0..group {
-            let score = dot_f16(&task.queries[query * head_dim..(query + 1) * head_dim], key) * scale;
+            let score =
+                dot_f16(&task.queries[query * head_dim..(query + 1) * head_dim], key) * scale;
             task.scores[query * num_positions + position] = score;
             largest[query] = largest[query].max(score);
         }
     }
-    for query in 0..group {
-        let scores = &mut task.scores[query * num_positions..(query + 1) * num_positions];
-        let inverse = 1.0 / exp_scaled(scores, largest[query], 1.0);
-        for score in scores {
-            *score *= inverse;
-        }
-    }
+    softmax(
+        &mut task.scores[..group * num_positions],
+        num_positions,
+        &largest,
+    );
     task.output.fill(0.0);
     for position in 0..num_positions {
         let at = entry(task, position);
@@ -127,8 +143,20 @@ pub fn attend(task: &mut HeadTask<'_>) {
     }
 }
 
+/// Each row of `num_positions` scores becomes probabilities; `largest` has each row's maximum.
 #[inline(always)]
-fn entry(task: &HeadTask<'_>, position: usize) -> usize {
+pub fn softmax(scores: &mut [f32], num_positions: usize, largest: &[f32]) {
+    for (row, largest) in scores.chunks_exact_mut(num_positions).zip(largest) {
+        let inverse = 1.0 / exp_scaled(row, *largest, 1.0);
+        for score in row {
+            *score *= inverse;
+        }
+    }
+}
+
+/// Where a position's key or value of this head begins.
+#[inline(always)]
+pub fn entry(task: &HeadTask<'_>, position: usize) -> usize {
     let block = task.block_table[position / task.block_size] as usize;
     (block * task.block_size + position % task.block_size) * task.kv_stride + task.head_offset
 }
@@ -136,7 +164,12 @@ fn entry(task: &HeadTask<'_>, position: usize) -> usize {
 #[inline(always)]
 fn dot_f16(query: &[f32], key: &[u16]) -> f32 {
     let mut lanes = [0.0_f32; LANES];
-    for (query, key) in query.as_chunks::<LANES>().0.iter().zip(key.as_chunks::<LANES>().0) {
+    for (query, key) in query
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(key.as_chunks::<LANES>().0)
+    {
         for lane in 0..LANES {
             lanes[lane] = query[lane].mul_add(f16_to_f32(key[lane]), lanes[lane]);
         }

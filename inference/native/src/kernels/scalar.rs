@@ -10,7 +10,9 @@ pub const KERNELS: Kernels = Kernels {
     q4_tile,
     q8_tile,
     f32_tile,
-    quantize: |values, quants, scales, sums, integer_sums| portable::quantize(values, quants, scales, sums, integer_sums),
+    quantize: |values, quants, scales, sums, integer_sums| {
+        portable::quantize(values, quants, scales, sums, integer_sums)
+    },
     rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
     silu_mul: |gate, up| portable::silu_mul(gate, up),
     attend,
@@ -29,10 +31,14 @@ fn q4_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
             for (lane, out) in out.iter_mut().enumerate() {
                 let byte = |at: usize| data[64 + at / 4 * 64 + lane * 4 + at % 4];
                 let dot: i32 = (0..16)
-                    .map(|at| i32::from(byte(at) & 15) * i32::from(quants[at]) + i32::from(byte(at) >> 4) * i32::from(quants[16 + at]))
+                    .map(|at| {
+                        i32::from(byte(at) & 15) * i32::from(quants[at])
+                            + i32::from(byte(at) >> 4) * i32::from(quants[16 + at])
+                    })
                     .sum();
                 let scale = f16::from_le_bytes([data[lane * 2], data[lane * 2 + 1]]).to_f32();
-                let minimum = f16::from_le_bytes([data[32 + lane * 2], data[33 + lane * 2]]).to_f32();
+                let minimum =
+                    f16::from_le_bytes([data[32 + lane * 2], data[33 + lane * 2]]).to_f32();
                 *out = (dot as f32).mul_add(scale * column.scales[block], *out);
                 *out = minimum.mul_add(column.sums[block], *out);
             }
@@ -47,8 +53,16 @@ fn q8_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
             let quants = &column.quants[block * BLOCK..(block + 1) * BLOCK];
             for (lane, out) in out.iter_mut().enumerate() {
                 let byte = |at: usize| i32::from(data[64 + at / 4 * 64 + lane * 4 + at % 4]);
-                let dot: i32 = (0..BLOCK).map(|at| byte(at) * i32::from(quants[at])).sum::<i32>() - 128 * column.integer_sums[block];
-                let scale = f32::from_le_bytes([data[lane * 4], data[lane * 4 + 1], data[lane * 4 + 2], data[lane * 4 + 3]]);
+                let dot: i32 = (0..BLOCK)
+                    .map(|at| byte(at) * i32::from(quants[at]))
+                    .sum::<i32>()
+                    - 128 * column.integer_sums[block];
+                let scale = f32::from_le_bytes([
+                    data[lane * 4],
+                    data[lane * 4 + 1],
+                    data[lane * 4 + 2],
+                    data[lane * 4 + 3],
+                ]);
                 *out = (dot as f32).mul_add(scale * column.scales[block], *out);
             }
         }
