@@ -5,6 +5,8 @@ import { startSystem } from '../helpers/system.ts';
 import { waitFor } from '../helpers/wait-for.ts';
 import type { TestSystem } from '../helpers/system.ts';
 
+type StorageState = Exclude<BrowserContextOptions['storageState'], string | undefined>;
+
 interface StoredTurn {
   readonly turn_id: string;
   readonly role: string;
@@ -90,7 +92,7 @@ describeWithChromium('chat page', () => {
     const text = await chat.ended();
     expect(words(text)).toBe(words(answersOf(await stored()).join()));
     expect(await chat.answers.locator('.figures').textContent()).toMatch(
-      /^colloquy-\w+ · \d+ tokens? · \$0\.\d+ · first token [\d.]+ m?s$/,
+      /^colloquy-\w+ · \d+\stokens? · \$0\.\d+ · first\stoken\s[\d.]+\sm?s$/,
     );
     await chat.page.getByRole('link', { name: 'Say something about rivers.' }).first().waitFor();
     expect(await chat.box.evaluate((box) => box === box.ownerDocument.activeElement)).toBe(true);
@@ -165,6 +167,38 @@ describeWithChromium('chat page', () => {
     const answers = answersOf(await stored());
     expect(answers).toHaveLength(1);
     expect(words(text)).toBe(words(answers.join()));
+  });
+
+  it('goes on with an answer when the gateway was killed', async () => {
+    await open(LONG);
+    await chat.send('Tell me a long story about the rain.');
+    await chat.begun(20);
+    const killed = system.processes().find(({ kind }) => kind === 'gateway');
+    process.kill(killed?.pid ?? NaN, 'SIGKILL');
+    await chat.answers.getByText('The connection is lost.').waitFor();
+    const text = await chat.ended();
+    const answers = answersOf(await stored());
+    expect(answers).toHaveLength(1);
+    expect(words(text)).toBe(words(answers.join()));
+  });
+
+  it('shows the answer that another page began, and keeps the message that has to wait', async () => {
+    await open(LONG);
+    await chat.send('Tell me a long story about the snow.');
+    await chat.begun(20);
+    const other = await ChatPage.open(browser, chat.page.url(), {
+      storageState: await storedToken(),
+    });
+    await other.messages.waitFor();
+    await other.send('And mine?');
+    await other.page
+      .getByRole('alert')
+      .getByText('An answer is already being written here.')
+      .waitFor();
+    expect(await other.box.inputValue()).toBe('And mine?');
+    expect(await other.ended()).toBe(await chat.ended());
+    expect([await other.messages.count(), other.faults]).toEqual([1, []]);
+    await other.close();
   });
 
   it('shows hostile markdown as harmless text', async () => {
@@ -318,6 +352,15 @@ describeWithChromium('chat page', () => {
     await chat.page.reload();
     await chat.button('Colours: dark').waitFor();
   });
+
+  /** What another page of the same reader starts from: the token, without what this page follows. */
+  async function storedToken(): Promise<StorageState> {
+    const { origins } = await chat.page.context().storageState();
+    const localStorage = (origins[0]?.localStorage ?? []).filter(
+      ({ name }) => name === 'colloquy.token',
+    );
+    return { cookies: [], origins: [{ origin: gateway, localStorage }] };
+  }
 
   /** How far the page is wider than its window. */
   function overflow(): Promise<unknown> {

@@ -8,6 +8,8 @@ import { createSiblingsView } from './siblings-view.ts';
 import { createStreamedMarkdown } from './streamed-markdown.ts';
 import { costWords, countdownWords, durationWords, finishWords, usageWords } from './words.ts';
 
+const NO_BREAK_SPACE = '\u00a0';
+
 export function createAnswerMessage(actions: MessageActions): MessageView {
   let props: MessageProps | null = null;
   const markdown = createStreamedMarkdown();
@@ -82,7 +84,8 @@ function showFigures(figures: HTMLElement, { step }: MessageProps, ttftMs: numbe
     ...(words === null || usage === null ? [] : [words.short, costWords(usage.cost_usd)]),
     ...(ttftMs === null ? [] : [`first token ${durationWords(ttftMs)}`]),
   ];
-  setText(figures, parts.join(' · '));
+  // On a narrow screen the line breaks between figures, not in one.
+  setText(figures, parts.map((part) => part.replaceAll(' ', NO_BREAK_SPACE)).join(' · '));
   figures.title = [
     ...(served_model === null ? [] : [`Served by ${served_model}`]),
     ...(words === null ? [] : [words.long]),
