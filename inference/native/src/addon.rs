@@ -1,6 +1,9 @@
 //! The thin surface to Node: same names and order as native.ts. Steps run on a thread of their own; one is under way at
 //! most, and its outcome comes back through one callback given at load.
 
+// Node hands values over; the macros want them owned.
+#![allow(clippy::needless_pass_by_value)]
+
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -242,7 +245,6 @@ fn describe(executor: &CpuExecutor, tokenizer: &Tokenizer, threads: usize) -> Mo
     }
 }
 
-#[allow(clippy::needless_pass_by_value)]
 fn to_napi(error: Error) -> napi::Error {
     napi::Error::new(napi::Status::InvalidArg, error.to_string())
 }

@@ -75,7 +75,7 @@ impl Batch {
         let capacity = self
             .max_blocks
             .checked_mul(pool.block_size)
-            .filter(|all| *all <= i32::MAX as usize)
+            .filter(|all| i32::try_from(*all).is_ok())
             .unwrap_or(0);
         ensure(
             self.context_lens

@@ -183,7 +183,7 @@ impl Step<'_> {
         ] {
             self.project(matrix, tokens, |row, at, values| {
                 unsafe { out.slice(row * matrix.num_rows + at, values.len()) }
-                    .copy_from_slice(values)
+                    .copy_from_slice(values);
             });
         }
         self.barrier();
@@ -194,7 +194,7 @@ impl Step<'_> {
         self.quantize(tokens, shape.q_width());
         self.barrier();
         self.project(&weights.output, tokens, |row, at, values| {
-            self.add_to_residual(row, at, values)
+            self.add_to_residual(row, at, values);
         });
         self.barrier();
         self.norm(&weights.ffn_norm, tokens, |token| token);
@@ -204,7 +204,7 @@ impl Step<'_> {
         self.take_hidden(tokens);
         self.barrier();
         self.project(&weights.down, tokens, |row, at, values| {
-            self.add_to_residual(row, at, values)
+            self.add_to_residual(row, at, values);
         });
         self.barrier();
     }
@@ -240,7 +240,7 @@ impl Step<'_> {
                     .input
                     .values
                     .slice(row * width, width)
-                    .copy_from_slice(self.work.hidden.slice(row * width, width))
+                    .copy_from_slice(self.work.hidden.slice(row * width, width));
             };
             self.quantize_row(row, width);
         }
@@ -420,7 +420,7 @@ impl Step<'_> {
         self.barrier();
         self.project(model.head(), rows.len(), |row, at, values| {
             unsafe { self.work.logits.slice(row * vocab + at, values.len()) }
-                .copy_from_slice(values)
+                .copy_from_slice(values);
         });
         self.barrier();
         let mut outcome = Ok(());

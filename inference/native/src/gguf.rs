@@ -218,7 +218,7 @@ impl TensorHeader {
         })?;
         let (values, bytes) = kind.block();
         let row_len = *self.dims.first().unwrap_or(&0);
-        if row_len == 0 || row_len % values as u64 != 0 {
+        if row_len == 0 || !row_len.is_multiple_of(values as u64) {
             return Err(Error::new(format!(
                 "tensor {name} has rows of {row_len} values, expected a multiple of {values}"
             )));

@@ -1,5 +1,8 @@
 //! The native half of the engine: weights, KV pool, kernels, sampler, tokenizer. `addon` is the only part that knows Node.
 
+// Only the addon uses the rest, and it is not part of the tests: it needs Node to link.
+#![cfg_attr(test, allow(dead_code))]
+
 #[cfg(not(test))]
 mod addon;
 mod batch;

@@ -41,7 +41,7 @@ impl Shape {
         let width = number("embedding_length", 1 << 16)?;
         let num_heads = number("attention.head_count", 1 << 10)?;
         let num_kv_heads =
-            number("attention.head_count_kv", 1 << 10).or_else(|_| Ok::<_, Error>(num_heads))?;
+            number("attention.head_count_kv", 1 << 10).or(Ok::<_, Error>(num_heads))?;
         let head_dim = number("attention.key_length", 1 << 10).unwrap_or(width / num_heads);
         let shape = Self {
             name: gguf.text("general.name").unwrap_or("unnamed").to_owned(),
@@ -71,13 +71,21 @@ impl Shape {
                 "the model's {what} is not supported: {self:?}"
             )))
         };
-        if self.num_heads % self.num_kv_heads != 0 || self.num_heads / self.num_kv_heads > 16 {
+        if !self.num_heads.is_multiple_of(self.num_kv_heads)
+            || self.num_heads / self.num_kv_heads > 16
+        {
             return wrong("grouping of heads");
         }
-        if self.head_dim % TILE != 0 || self.rope_dim > self.head_dim || self.rope_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(TILE)
+            || self.rope_dim > self.head_dim
+            || !self.rope_dim.is_multiple_of(2)
+        {
             return wrong("head dimension");
         }
-        if self.width % BLOCK != 0 || self.ffn_width % BLOCK != 0 || self.q_width() % BLOCK != 0 {
+        if !self.width.is_multiple_of(BLOCK)
+            || !self.ffn_width.is_multiple_of(BLOCK)
+            || !self.q_width().is_multiple_of(BLOCK)
+        {
             return wrong("width");
         }
         if self.vocab_size == 0 || self.vocab_size > 1 << 22 || self.rope_base <= 0.0 {

@@ -113,7 +113,7 @@ fn walk(candidates: impl Iterator<Item = (u32, f32)>, target: f64, best: u32) ->
     best
 }
 
-/// A number in [0, 1) from a counter-based generator. Source: the finaliser of SplitMix64 (Steele et al., 2014).
+/// A number in [0, 1) from a counter-based generator. Source: the finaliser of `SplitMix64` (Steele et al., 2014).
 fn uniform(seed: u32, position: u32) -> f64 {
     let mut state =
         (u64::from(seed) << 32 | u64::from(position)).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -154,15 +154,15 @@ fn dot_block(weights: &[__m512i; 8], column: &Column<'_>, block: usize, start: _
     let quants = &column.quants[block * BLOCK..(block + 1) * BLOCK];
     let (mut even, mut odd) = (start, _mm512_setzero_si512());
     for (pair, eight) in quants.as_chunks::<8>().0.iter().enumerate() {
-        even = _mm512_dpbusd_epi32(even, weights[pair * 2], broadcast(eight, 0));
-        odd = _mm512_dpbusd_epi32(odd, weights[pair * 2 + 1], broadcast(eight, 4));
+        even = _mm512_dpbusd_epi32(even, weights[pair * 2], broadcast(*eight, 0));
+        odd = _mm512_dpbusd_epi32(odd, weights[pair * 2 + 1], broadcast(*eight, 4));
     }
     _mm512_add_epi32(even, odd)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn broadcast(eight: &[i8; 8], at: usize) -> __m512i {
+fn broadcast(eight: [i8; 8], at: usize) -> __m512i {
     _mm512_set1_epi32(i32::from_le_bytes([
         eight[at] as u8,
         eight[at + 1] as u8,

@@ -31,6 +31,9 @@ pub type TileOutput = [[f32; TILE]; MAX_PASS];
 /// tile bytes, columns (1 … `MAX_PASS`), outputs (as many as columns are written).
 pub type TileKernel = unsafe fn(&[u8], &[Column<'_>], &mut TileOutput);
 
+/// values → quants, scales, sums, integer sums.
+pub type QuantizeKernel = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [f32], &mut [i32]);
+
 /// One token's attention over one KV head and its group of query heads.
 pub struct HeadTask<'a> {
     /// [group · `head_dim`] queries, rope applied.
@@ -61,7 +64,7 @@ pub struct Kernels {
     pub q8_tile: TileKernel,
     pub f32_tile: TileKernel,
     /// values → quants, scales, sums, integer sums, per block of 32
-    pub quantize: unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [f32], &mut [i32]),
+    pub quantize: QuantizeKernel,
     /// input, weight, epsilon → output
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     /// gate, up → silu(gate) · up in place of gate

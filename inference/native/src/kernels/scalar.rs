@@ -11,7 +11,7 @@ pub const KERNELS: Kernels = Kernels {
     q8_tile,
     f32_tile,
     quantize: |values, quants, scales, sums, integer_sums| {
-        portable::quantize(values, quants, scales, sums, integer_sums)
+        portable::quantize(values, quants, scales, sums, integer_sums);
     },
     rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
     silu_mul: |gate, up| portable::silu_mul(gate, up),
