@@ -297,7 +297,7 @@ describeWithChromium('chat page', () => {
     await chat.begun();
     expect(await chat.messages.locator('.bubble').textContent()).toBe('One\ntwo');
     await keyboard.press('Escape');
-    await chat.ended();
+    await chat.answers.getByText('Stopped.').waitFor();
     await chat.page.locator('#composer-text:focus').waitFor();
     await keyboard.press('Shift+Tab');
     expect(await focusedLabel()).toBe('Write this answer again');
