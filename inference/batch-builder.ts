@@ -12,7 +12,9 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
   const numTokens = scheduled.reduce((sum, each) => sum + each.numTokens, 0);
   const numSeqs = scheduled.length;
   const maxBlocks = Math.max(...scheduled.map(({ sequence }) => sequence.blockTable.length));
-  const sampled = scheduled.filter(({ sequence, numTokens: count }) => count === sequence.numPendingTokens);
+  const sampled = scheduled.filter(
+    ({ sequence, numTokens: count }) => count === sequence.numPendingTokens,
+  );
   const batch = {
     tokenIds: new Int32Array(numTokens),
     positions: new Int32Array(numTokens),
@@ -22,7 +24,10 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     blockTables: new Int32Array(numSeqs * maxBlocks).fill(-1),
     maxBlocks,
     sampleRows: new Int32Array(sampled.length),
-    temperatures: Float32Array.from(sampled, ({ sequence }) => sequence.request.sampling.temperature),
+    temperatures: Float32Array.from(
+      sampled,
+      ({ sequence }) => sequence.request.sampling.temperature,
+    ),
     topPs: Float32Array.from(sampled, ({ sequence }) => sequence.request.sampling.topP),
     topKs: Int32Array.from(sampled, ({ sequence }) => sequence.request.sampling.topK),
     seeds: Uint32Array.from(sampled, ({ sequence }) => sequence.request.sampling.seed),
@@ -34,7 +39,9 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     for (let position = sequence.numComputedTokens; position < end; position += 1, row += 1) {
       batch.tokenIds[row] = sequence.tokenIds[position] ?? -1;
       batch.positions[row] = position;
-      batch.slots[row] = (sequence.blockTable[Math.floor(position / blockSize)] ?? -1) * blockSize + (position % blockSize);
+      batch.slots[row] =
+        (sequence.blockTable[Math.floor(position / blockSize)] ?? -1) * blockSize +
+        (position % blockSize);
     }
     batch.queryStarts[index + 1] = row;
     batch.contextLens[index] = end;

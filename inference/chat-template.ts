@@ -20,9 +20,13 @@ export class ChatMlTemplate {
 
   /** @throws AppError INVALID_REQUEST when the vocabulary has no ChatML markers */
   constructor(tokenizer: TemplateTokenizer) {
-    const [start, end] = ['<|im_start|>', '<|im_end|>'].map((marker) => tokenizer.controlTokenId(marker));
+    const [start, end] = ['<|im_start|>', '<|im_end|>'].map((marker) =>
+      tokenizer.controlTokenId(marker),
+    );
     if (start === null || start === undefined || end === null || end === undefined) {
-      throw new AppError('INVALID_REQUEST', { message: 'the model’s vocabulary has no ChatML markers' });
+      throw new AppError('INVALID_REQUEST', {
+        message: 'the model’s vocabulary has no ChatML markers',
+      });
     }
     this.#tokenizer = tokenizer;
     this.#start = start;
@@ -32,7 +36,8 @@ export class ChatMlTemplate {
 
   /** Ids of the messages, then the opening of the assistant's reply. */
   render(messages: readonly ChatMessage[]): number[] {
-    const system: ChatMessage[] = messages[0]?.role === 'system' ? [] : [{ role: 'system', content: DEFAULT_SYSTEM }];
+    const system: ChatMessage[] =
+      messages[0]?.role === 'system' ? [] : [{ role: 'system', content: DEFAULT_SYSTEM }];
     const ids = [...system, ...messages].flatMap(({ role, content }) => [
       this.#start,
       ...this.#tokenizer.encode(`${role}\n${content}`),

@@ -1,29 +1,42 @@
 // The step loop: schedule → forward → update. One step is under way at most; its callback starts the next, without a
-// promise in between. Between steps, and only then, sequences come, go and are aborted.
+// promise in between. Sequences come at any time; they change and go only between steps.
 import { AppError } from '../contracts/errors.ts';
-import type { Engine, EngineStats, SequenceFinish, SequenceListener, SequenceRequest } from '../contracts/engine.ts';
+import type {
+  Engine,
+  EngineStats,
+  SequenceFinish,
+  SequenceListener,
+  SequenceRequest,
+} from '../contracts/engine.ts';
 import { buildBatch } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
 import type { Executor } from './forward-batch.ts';
 import { checkRequest } from './request-check.ts';
 import { Scheduler } from './scheduler.ts';
-import type { ScheduledSequence } from './scheduler.ts';
+import type { Schedule, ScheduledSequence } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 
 export interface StepRecord {
   readonly numTokens: number;
   readonly numSeqs: number;
+  /** Sequences that got a token; the others are within their prompts. */
+  readonly numSampled: number;
+  readonly numPreempted: number;
+  /** From the call of the executor to its answer. */
   readonly durationMs: number;
 }
 
 export interface EngineOptions {
+  /** Tokens of one step, over all sequences; at least maxNumSeqs. */
   readonly maxNumBatchedTokens: number;
   readonly maxNumSeqs: number;
   /** Tokens of prompt + output; at most the executor's. */
   readonly contextLength: number;
   readonly onStep?: ((step: StepRecord) => void) | undefined;
-  /** A listener threw: its sequence goes on, the caller has a bug. */
+  /** A listener (or onStep) threw: the engine goes on, the caller has a bug. */
   readonly onListenerError?: ((error: unknown) => void) | undefined;
+  /** Once, when the executor or an invariant broke: every sequence has ended, and only close() is left to do. */
+  readonly onFailure?: ((error: Error) => void) | undefined;
 }
 
 export class StepEngine implements Engine {
@@ -32,36 +45,49 @@ export class StepEngine implements Engine {
   readonly #blocks: BlockAllocator;
   readonly #scheduler: Scheduler;
   readonly #sequences = new Map<string, Sequence>();
-  /** Sequences in the step under way; their blocks are being written. Null between steps. */
+  /** Sequences in the step under way, until its update is done; their blocks may be written. Null between steps. */
   #inFlight: ReadonlySet<Sequence> | null = null;
-  /** Aborted while their step was under way: freed when it returns. */
+  /** Aborted while their step was under way: finished when it returns. */
   readonly #abortedInFlight = new Set<Sequence>();
   #isKicked = false;
   #isDraining = false;
+  #isClosed = false;
   #failure: Error | null = null;
-  #onIdle: (() => void)[] = [];
+  readonly #idleWaiters: (() => void)[] = [];
   #arrivals = 0;
   #numSteps = 0;
   #numPreemptions = 0;
   #lastTokenAtMs: number | null = null;
 
-  /** @param executor owned by the engine, closed by close() */
+  /**
+   * @param executor owned by the engine, closed by close()
+   * @throws AppError INVALID_REQUEST when the options contradict each other
+   */
   constructor(executor: Executor, options: EngineOptions) {
+    const contextLength = Math.min(options.contextLength, executor.contextLength);
     this.#executor = executor;
-    this.#options = { ...options, contextLength: Math.min(options.contextLength, executor.contextLength) };
+    this.#options = { ...options, contextLength };
     this.#blocks = new BlockAllocator(executor.numBlocks);
     this.#scheduler = new Scheduler({ ...options, blockSize: executor.blockSize }, this.#blocks);
   }
 
+  /** See Engine. @throws also GENERATION_FAILED once the engine is broken, OVERLOADED once it drains */
   submit(request: SequenceRequest, listener: SequenceListener): void {
     if (this.#failure !== null) throw new AppError('GENERATION_FAILED', { cause: this.#failure });
     if (this.#isDraining) throw new AppError('OVERLOADED', { message: 'the engine is stopping' });
-    if (this.#sequences.has(request.seqId)) throw new AppError('INVALID_REQUEST', { message: 'a sequence with this id is live', param: 'seqId' });
+    if (this.#sequences.has(request.seqId)) {
+      throw new AppError('INVALID_REQUEST', {
+        message: 'a sequence with this id is live',
+        param: 'seqId',
+      });
+    }
     const { vocabSize, numBlocks, blockSize } = this.#executor;
-    checkRequest(request, { vocabSize, contextLength: this.#options.contextLength, poolTokens: numBlocks * blockSize });
+    const poolTokens = numBlocks * blockSize;
+    checkRequest(request, { vocabSize, contextLength: this.#options.contextLength, poolTokens });
     const sequence = new Sequence(request, listener, this.#arrivals++);
     this.#sequences.set(request.seqId, sequence);
-    if (request.outputTokenIds.length >= request.maxTokens || this.#isFull(sequence)) {
+    if (this.#isAtLength(sequence)) {
+      // Its caller hears of the end after submit() has returned, as of any other.
       queueMicrotask(() => this.#finish(sequence, { reason: 'length' }));
       return;
     }
@@ -71,12 +97,9 @@ export class StepEngine implements Engine {
 
   abort(seqId: string): void {
     const sequence = this.#sequences.get(seqId);
-    if (sequence === undefined || this.#abortedInFlight.has(sequence)) return;
-    if (this.#inFlight?.has(sequence) === true) {
-      this.#abortedInFlight.add(sequence);
-      return;
-    }
-    this.#finish(sequence, { reason: 'abort' });
+    if (sequence === undefined) return;
+    if (this.#inFlight?.has(sequence) === true) this.#abortedInFlight.add(sequence);
+    else this.#finish(sequence, { reason: 'abort' });
   }
 
   stats(): EngineStats {
@@ -102,16 +125,14 @@ export class StepEngine implements Engine {
     this.#isDraining = true;
     for (const seqId of [...this.#sequences.keys()]) this.abort(seqId);
     await this.#idle();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#executor.close();
   }
 
-  /** @throws AppError INVARIANT_VIOLATED when blocks are lost or held twice; for tests and for the idle engine */
+  /** For tests; the engine calls it when it becomes idle. @throws AppError INVARIANT_VIOLATED when blocks are lost or held twice */
   checkIntegrity(): void {
-    this.#blocks.checkIntegrity();
-    const held = [...this.#sequences.values()].reduce((sum, each) => sum + each.blockTable.length, 0);
-    if (held !== this.#blocks.numUsed) {
-      throw new AppError('INVARIANT_VIOLATED', { message: `sequences hold ${held} blocks, the allocator says ${this.#blocks.numUsed}` });
-    }
+    this.#blocks.checkIntegrity([...this.#sequences.values()].map(({ blockTable }) => blockTable));
   }
 
   /** The loop starts in a microtask, so that sequences submitted together are batched together. */
@@ -125,39 +146,72 @@ export class StepEngine implements Engine {
   }
 
   #step(): void {
-    if (this.#failure !== null) return;
-    try {
-      const { scheduled, preempted } = this.#scheduler.schedule();
-      this.#numPreemptions += preempted.length;
-      if (scheduled.length === 0) {
-        // Blocks taken from a preempted sequence let it start over in the next schedule.
-        if (preempted.length > 0) this.#kick();
-        else this.#rest();
-        return;
+    if (this.#failure === null) {
+      try {
+        const schedule = this.#scheduler.schedule();
+        if (schedule.scheduled.length > 0) this.#forward(schedule);
+        else this.#checkIdle();
+      } catch (error) {
+        this.#fail(error);
       }
-      this.#run(scheduled);
-    } catch (error) {
-      this.#fail(error);
     }
+    this.#wakeIdle();
   }
 
-  #run(scheduled: readonly ScheduledSequence[]): void {
+  #forward({ scheduled, preempted }: Schedule): void {
+    this.#numPreemptions += preempted.length;
     const { batch, sampled } = buildBatch(scheduled, this.#executor.blockSize);
     const startedAt = performance.now();
     this.#inFlight = new Set(scheduled.map(({ sequence }) => sequence));
-    this.#executor.forward(batch, (error, sampledIds) => {
+    try {
+      this.#executor.forward(batch, (error, sampledIds) => {
+        const durationMs = performance.now() - startedAt;
+        try {
+          if (error !== null) throw error;
+          this.#update(scheduled, sampled, sampledIds ?? new Int32Array());
+          const numPreempted = preempted.length;
+          const record = {
+            numTokens: batch.tokenIds.length,
+            numSeqs: scheduled.length,
+            numSampled: sampled.length,
+            numPreempted,
+            durationMs,
+          };
+          this.#tell(() => this.#options.onStep?.(record));
+        } catch (reason) {
+          this.#fail(reason);
+        }
+        this.#inFlight = null;
+        this.#step();
+      });
+    } catch (error) {
+      // The executor refused the batch: no step is under way, and no callback comes.
       this.#inFlight = null;
-      if (error !== null || sampledIds === null) {
-        this.#fail(error ?? new Error('the executor returned nothing'));
-        return;
-      }
-      this.#numSteps += 1;
-      this.#options.onStep?.({ numTokens: batch.tokenIds.length, numSeqs: scheduled.length, durationMs: performance.now() - startedAt });
-      for (const { sequence, numTokens } of scheduled) sequence.numComputedTokens += numTokens;
-      for (const [index, { sequence }] of sampled.entries()) this.#take(sequence, sampledIds[index] ?? -1);
-      for (const sequence of [...this.#abortedInFlight]) this.#finish(sequence, { reason: 'abort' });
-      this.#step();
-    });
+      throw error;
+    }
+  }
+
+  #update(
+    scheduled: readonly ScheduledSequence[],
+    sampled: readonly ScheduledSequence[],
+    sampledIds: Int32Array,
+  ): void {
+    if (this.#failure !== null) return;
+    const { vocabSize } = this.#executor;
+    if (
+      sampledIds.length !== sampled.length ||
+      !sampledIds.every((id) => id >= 0 && id < vocabSize)
+    ) {
+      throw new AppError('INVARIANT_VIOLATED', {
+        message: 'the executor did not return one token for each sample',
+      });
+    }
+    this.#numSteps += 1;
+    for (const { sequence, numTokens } of scheduled) sequence.numComputedTokens += numTokens;
+    for (const [index, { sequence }] of sampled.entries())
+      this.#take(sequence, sampledIds[index] ?? 0);
+    // A listener may add to the set while this runs; iteration sees what is added.
+    for (const sequence of this.#abortedInFlight) this.#finish(sequence, { reason: 'abort' });
   }
 
   /** One sampled token; that of an aborted sequence is dropped. */
@@ -170,43 +224,60 @@ export class StepEngine implements Engine {
     }
     sequence.tokenIds.push(tokenId);
     this.#tell(() => sequence.listener.onTokens([tokenId]));
-    // The listener may have aborted it.
-    if (sequence.state === 'finished') return;
-    if (sequence.numOutputTokens >= sequence.request.maxTokens || this.#isFull(sequence)) this.#finish(sequence, { reason: 'length' });
+    if (this.#abortedInFlight.has(sequence)) return;
+    if (this.#isAtLength(sequence)) this.#finish(sequence, { reason: 'length' });
   }
 
-  #isFull(sequence: Sequence): boolean {
-    return sequence.tokenIds.length >= this.#options.contextLength;
+  #isAtLength({ numOutputTokens, tokenIds, request }: Sequence): boolean {
+    return numOutputTokens >= request.maxTokens || tokenIds.length >= this.#options.contextLength;
   }
 
+  /** Ends a sequence, frees its blocks, then tells its listener; once. */
   #finish(sequence: Sequence, finish: SequenceFinish): void {
     if (sequence.state === 'finished') return;
-    sequence.state = 'finished';
-    this.#abortedInFlight.delete(sequence);
+    sequence.become('finished');
     this.#sequences.delete(sequence.seqId);
-    this.#scheduler.remove(sequence);
+    this.#abortedInFlight.delete(sequence);
+    try {
+      this.#scheduler.remove(sequence);
+    } catch (error) {
+      this.#fail(error);
+    }
     this.#tell(() => sequence.listener.onFinish(finish));
-    if (this.#sequences.size === 0) this.#rest();
+    if (this.#sequences.size === 0) this.#kick();
   }
 
   /** A broken executor or invariant ends every sequence; nothing is retried in place. */
   #fail(cause: unknown): void {
+    if (this.#failure !== null) return;
     const error = cause instanceof Error ? cause : new Error(String(cause));
     this.#failure = error;
-    for (const sequence of [...this.#sequences.values()]) this.#finish(sequence, { reason: 'error', error });
-    this.#rest();
+    for (const sequence of [...this.#sequences.values()])
+      this.#finish(sequence, { reason: 'error', error });
+    this.#tell(() => this.#options.onFailure?.(error));
   }
 
-  #rest(): void {
-    if (this.#sequences.size > 0 || this.#inFlight !== null) return;
-    if (this.#failure === null) this.checkIntegrity();
-    for (const wake of this.#onIdle.splice(0)) wake();
+  /** Nothing was scheduled: that must mean that there is nothing. */
+  #checkIdle(): void {
+    const { waiting, running } = this.#scheduler;
+    if (waiting.length + running.length > 0) {
+      throw new AppError('INVARIANT_VIOLATED', {
+        message: `${waiting.length} waiting and ${running.length} running sequences, and none can go on`,
+      });
+    }
+    this.checkIntegrity();
+  }
+
+  get #isIdle(): boolean {
+    return this.#sequences.size === 0 && this.#inFlight === null;
+  }
+
+  #wakeIdle(): void {
+    if (this.#isIdle) for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
   async #idle(): Promise<void> {
-    while (this.#sequences.size > 0 || this.#inFlight !== null) {
-      await new Promise<void>((resolve) => this.#onIdle.push(resolve));
-    }
+    while (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
   #tell(call: () => void): void {

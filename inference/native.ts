@@ -1,7 +1,8 @@
 // The only loader of the Rust addon and its typed surface. Ids and flat arrays cross it, once a step; weights and KV
 // memory stay on the other side. Errors come back as AppError.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { AppError } from '../contracts/errors.ts';
-import { projectPath } from '../process/paths.ts';
 import type { Executor, ForwardBatch, ForwardCallback } from './forward-batch.ts';
 
 /** Tokens of one KV block. */
@@ -32,11 +33,21 @@ export interface ModelInfo {
   readonly weightsBytes: number;
 }
 
-type OnStep = (error: string | null, sampledIds: Int32Array | null, logits: Float32Array | null) => void;
+type OnStep = (
+  error: string | null,
+  sampledIds: Int32Array | null,
+  logits: Float32Array | null,
+) => void;
 
 interface Addon {
   readonly NativeModel: new (
-    options: { path: string; kvPoolBytes: number; blockSize: number; threads: number; kernels: string },
+    options: {
+      path: string;
+      kvPoolBytes: number;
+      blockSize: number;
+      threads: number;
+      kernels: string;
+    },
     onStep: OnStep,
   ) => AddonModel;
 }
@@ -65,11 +76,14 @@ export class NativeModel implements Executor {
   constructor(options: LoadOptions) {
     const { NativeModel: Model } = loadAddon();
     const { path, kvPoolBytes, threads, kernels = '' } = options;
-    this.#model = translated(() => new Model({ path, kvPoolBytes, blockSize: BLOCK_SIZE, threads, kernels }, (...outcome) => {
-      const onStep = this.#onStep;
-      this.#onStep = null;
-      onStep?.(...outcome);
-    }));
+    this.#model = translated(
+      () =>
+        new Model({ path, kvPoolBytes, blockSize: BLOCK_SIZE, threads, kernels }, (...outcome) => {
+          const onStep = this.#onStep;
+          this.#onStep = null;
+          onStep?.(...outcome);
+        }),
+    );
     this.info = this.#model.info;
     this.tokenBytes = this.#model.tokenBytes();
     this.tokenOffsets = this.#model.tokenOffsets();
@@ -92,10 +106,13 @@ export class NativeModel implements Executor {
   }
 
   /** For tests: as forward, and the logits [numSamples, vocabSize] beside the ids. */
-  forwardWithLogits(batch: ForwardBatch): Promise<{ sampledIds: Int32Array; logits: Float32Array }> {
+  forwardWithLogits(
+    batch: ForwardBatch,
+  ): Promise<{ sampledIds: Int32Array; logits: Float32Array }> {
     return new Promise((resolve, reject) => {
       this.#forward(batch, true, (error, sampledIds, logits) => {
-        if (sampledIds === null || logits === null) reject(stepError(error) ?? new AppError('INVARIANT_VIOLATED'));
+        if (sampledIds === null || logits === null)
+          reject(stepError(error) ?? new AppError('INVARIANT_VIOLATED'));
         else resolve({ sampledIds, logits });
       });
     });
@@ -116,7 +133,8 @@ export class NativeModel implements Executor {
   }
 
   #forward(batch: ForwardBatch, wantsLogits: boolean, onStep: OnStep): void {
-    if (this.#onStep !== null) throw new AppError('INVARIANT_VIOLATED', { message: 'a step is already under way' });
+    if (this.#onStep !== null)
+      throw new AppError('INVARIANT_VIOLATED', { message: 'a step is already under way' });
     this.#onStep = onStep;
     try {
       translated(() => this.#model.forward(batch, wantsLogits));
@@ -128,11 +146,17 @@ export class NativeModel implements Executor {
 }
 
 function loadAddon(): Addon {
-  const path = projectPath('inference', 'native', 'build', 'engine.node');
+  // Beside the sources, or two folders up from dist/inference.
+  const folders = [join(__dirname, 'native'), join(__dirname, '..', '..', 'inference', 'native')];
+  const path =
+    folders.map((folder) => join(folder, 'build', 'engine.node')).find(existsSync) ?? 'engine.node';
   try {
     return require(path) as Addon;
   } catch (error) {
-    throw new AppError('INTERNAL', { message: 'the native engine is not built: run npm run build:native', cause: error });
+    throw new AppError('INTERNAL', {
+      message: 'the native engine is not built: run npm run build:native',
+      cause: error,
+    });
   }
 }
 
@@ -145,6 +169,9 @@ function translated<Result>(call: () => Result): Result {
   try {
     return call();
   } catch (error) {
-    throw new AppError('INVALID_REQUEST', { message: error instanceof Error ? error.message : String(error), cause: error });
+    throw new AppError('INVALID_REQUEST', {
+      message: error instanceof Error ? error.message : String(error),
+      cause: error,
+    });
   }
 }

@@ -1,13 +1,20 @@
 // Which sequences run in the next step, and how many tokens of each. Policy over block counts; it runs nothing.
 //
 // There is no prefill and no decode phase: every sequence has computed tokens and tokens, and a step lets it catch up by
-// some of the difference. Running sequences come first, so a long prompt is cut into chunks of what the budget leaves and
-// never stalls the others. Source: vLLM's unified scheduler, Sarathi-Serve's chunked prefill (arXiv 2403.02310).
+// some of the difference. Source: vLLM's unified scheduler; Sarathi-Serve's stall-free chunks (arXiv 2403.02310).
+//
+// One step's budget, in this order:
+//   1. sequences that lack one token: each gets its row, so a prompt, however long or urgent, never stalls a reply;
+//   2. sequences that lack more, running or admitted now, in order of service, in chunks of what is left.
+// A sequence is admitted with blocks for all it is known to need, so only row 1 can run out of blocks; then the last in
+// order of service gives its blocks up, keeps its tokens, and is computed again later. Nobody is ended for it.
+import { AppError } from '../contracts/errors.ts';
 import type { BlockAllocator } from './block-allocator.ts';
+import { compareService } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 
 export interface SchedulerOptions {
-  /** Tokens of one step, over all sequences. */
+  /** Tokens of one step, over all sequences; at least maxNumSeqs, so that each can have its row. */
   readonly maxNumBatchedTokens: number;
   /** Sequences that run at once. */
   readonly maxNumSeqs: number;
@@ -22,18 +29,28 @@ export interface ScheduledSequence {
 
 export interface Schedule {
   readonly scheduled: readonly ScheduledSequence[];
-  /** Lost their blocks to others and start over when there is room. */
+  /** Lost their blocks to others in this schedule; they are waiting again. */
   readonly preempted: readonly Sequence[];
 }
+
+/** A prompt that would fill more steps than this gives half of each to those behind it: they need few tokens, it many. */
+const LONG_PROMPT_STEPS = 4;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #blocks: BlockAllocator;
-  /** In the order of isBefore; preempted sequences are among them. */
+  /** In order of service; preempted sequences are among them. */
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
 
+  /** @throws AppError INVALID_REQUEST when the budget is smaller than the number of sequences */
   constructor(options: SchedulerOptions, blocks: BlockAllocator) {
+    const { maxNumBatchedTokens, maxNumSeqs } = options;
+    if (!(maxNumSeqs >= 1 && maxNumBatchedTokens >= maxNumSeqs)) {
+      throw new AppError('INVALID_REQUEST', {
+        message: `maxNumBatchedTokens is ${maxNumBatchedTokens}; it must be at least maxNumSeqs, which is ${maxNumSeqs} and must be at least 1`,
+      });
+    }
     this.#options = options;
     this.#blocks = blocks;
   }
@@ -46,89 +63,118 @@ export class Scheduler {
     return this.#running;
   }
 
+  /** Queues a waiting or preempted sequence behind those that are served before it. */
   add(sequence: Sequence): void {
-    const at = this.#waiting.findIndex((other) => sequence.isBefore(other));
+    const at = this.#waiting.findIndex((other) => compareService(sequence, other) < 0);
     this.#waiting.splice(at < 0 ? this.#waiting.length : at, 0, sequence);
   }
 
-  /** Takes a sequence out, whatever its state, and frees its blocks. Not while its step is under way. */
+  /** Takes a sequence out of either list and frees its blocks. Not while its step is under way. */
   remove(sequence: Sequence): void {
     for (const list of [this.#waiting, this.#running]) {
       const at = list.indexOf(sequence);
       if (at >= 0) list.splice(at, 1);
     }
-    this.#release(sequence);
+    this.#free(sequence);
   }
 
-  /** The next step. Allocates the blocks it needs; empty when there is nothing to do. */
+  /**
+   * The next step. It changes block tables, states and the two lists, and nothing of the executor's. Empty when, and
+   * only when, there is no sequence.
+   */
   schedule(): Schedule {
-    let budget = this.#options.maxNumBatchedTokens;
-    const scheduled: ScheduledSequence[] = [];
     const preempted: Sequence[] = [];
-    const order = [...this.#running].sort((one, other) => (one.isBefore(other) ? -1 : 1));
-    for (const sequence of order) {
-      if (sequence.state !== 'running' || budget === 0) continue;
-      const numTokens = Math.min(sequence.numPendingTokens, budget);
-      if (!this.#growWithPreemption(sequence, numTokens, preempted)) continue;
-      scheduled.push({ sequence, numTokens });
-      budget -= numTokens;
+    const scheduled: ScheduledSequence[] = [];
+    const running = [...this.#running].sort(compareService);
+    for (const sequence of running) {
+      if (sequence.state !== 'running' || sequence.numPendingTokens > 1) continue;
+      if (this.#growByPreemption(sequence, preempted)) scheduled.push({ sequence, numTokens: 1 });
     }
-    // Whoever was just preempted would be admitted into the very blocks that were taken from it.
-    if (preempted.length === 0) this.#admit(budget, scheduled);
-    return { scheduled: scheduled.filter(({ sequence }) => sequence.state === 'running'), preempted };
+    const lagging = running.filter((each) => each.state === 'running' && each.numPendingTokens > 1);
+    const budget = this.#options.maxNumBatchedTokens - scheduled.length;
+    // NOTE: whoever was just preempted would be admitted into the very blocks that were taken from it.
+    scheduled.push(...this.#catchUp(lagging, budget, preempted.length === 0));
+    return { scheduled, preempted };
   }
 
-  /** In order, without overtaking: a large prompt at the head is not starved by small ones behind it. */
-  #admit(budget: number, scheduled: ScheduledSequence[]): void {
+  /** Shares `budget` among `lagging`, which is in order of service, and the waiting sequences that fit. */
+  #catchUp(lagging: readonly Sequence[], budget: number, canAdmit: boolean): ScheduledSequence[] {
+    const shares: { readonly sequence: Sequence; numTokens: number }[] = [];
     let left = budget;
-    while (left > 0 && this.#running.length < this.#options.maxNumSeqs) {
-      const sequence = this.#waiting[0];
-      if (sequence === undefined) return;
-      const numTokens = Math.min(sequence.numPendingTokens, left);
-      // Room for the whole of what is known, not only the chunk: else prompts admitted together would preempt each other.
-      if (this.#numMissingBlocks(sequence, sequence.numPendingTokens) > this.#blocks.numFree) return;
-      if (!this.#grow(sequence, numTokens)) return;
-      this.#waiting.shift();
-      sequence.state = 'running';
-      this.#running.push(sequence);
-      scheduled.push({ sequence, numTokens });
+    let isAdmitting = canAdmit;
+    for (let index = 0; left > 0;) {
+      const next = lagging[index];
+      const head = isAdmitting ? this.#waiting[0] : undefined;
+      let sequence: Sequence;
+      if (head !== undefined && (next === undefined || compareService(head, next) < 0)) {
+        // Nobody overtakes the head: else a large prompt would starve behind small ones.
+        isAdmitting = this.#admit(head);
+        if (!isAdmitting) continue;
+        sequence = head;
+      } else if (next !== undefined) {
+        sequence = next;
+        index += 1;
+      } else break;
+      const numPending = sequence.numPendingTokens;
+      const isLong = numPending > LONG_PROMPT_STEPS * this.#options.maxNumBatchedTokens;
+      const numTokens = Math.min(numPending, isLong ? Math.ceil(left / 2) : left);
+      shares.push({ sequence, numTokens });
       left -= numTokens;
     }
+    // What nobody behind a long prompt wanted is its again.
+    for (const share of shares) {
+      const more = Math.min(share.sequence.numPendingTokens - share.numTokens, left);
+      share.numTokens += more;
+      left -= more;
+    }
+    return shares;
   }
 
-  /** Gives `sequence` blocks for numTokens more, taking them from those that come last; false when it was itself the last. */
-  #growWithPreemption(sequence: Sequence, numTokens: number, preempted: Sequence[]): boolean {
-    while (!this.#grow(sequence, numTokens)) {
-      const victim = this.#running.reduce((last, each) => (last.isBefore(each) ? each : last), sequence);
-      this.#preempt(victim);
+  /** Makes a waiting sequence a running one if there is a seat and room for it. */
+  #admit(sequence: Sequence): boolean {
+    if (this.#running.length >= this.#options.maxNumSeqs) return false;
+    // One block for each that runs stays free: without it the next that grows would preempt the one admitted last, and
+    // its prompt would be computed again and again.
+    if (this.#numMissingBlocks(sequence) + this.#running.length > this.#blocks.numFree)
+      return false;
+    if (!this.#grow(sequence)) return false;
+    this.#waiting.shift();
+    sequence.become('running');
+    this.#running.push(sequence);
+    return true;
+  }
+
+  /** Gives a running sequence the blocks it lacks, taken from the last in order; false when it was itself the last. */
+  #growByPreemption(sequence: Sequence, preempted: Sequence[]): boolean {
+    while (!this.#grow(sequence)) {
+      const victim = this.#running.reduce(
+        (last, each) => (compareService(last, each) < 0 ? each : last),
+        sequence,
+      );
+      this.#running.splice(this.#running.indexOf(victim), 1);
+      this.#free(victim);
+      victim.become('preempted');
+      this.add(victim);
       preempted.push(victim);
       if (victim === sequence) return false;
     }
     return true;
   }
 
-  #preempt(victim: Sequence): void {
-    this.#running.splice(this.#running.indexOf(victim), 1);
-    this.#release(victim);
-    victim.numComputedTokens = 0;
-    victim.state = 'preempted';
-    this.add(victim);
-  }
-
-  #grow(sequence: Sequence, numTokens: number): boolean {
-    const blocks = this.#blocks.allocate(this.#numMissingBlocks(sequence, numTokens));
+  #grow(sequence: Sequence): boolean {
+    const blocks = this.#blocks.allocate(this.#numMissingBlocks(sequence));
     if (blocks === null) return false;
-    sequence.blockTable.push(...blocks);
+    sequence.appendBlocks(blocks);
     return true;
   }
 
-  #numMissingBlocks(sequence: Sequence, numTokens: number): number {
-    const needed = Math.ceil((sequence.numComputedTokens + numTokens) / this.#options.blockSize);
+  /** Blocks that its known tokens need beyond those it has. */
+  #numMissingBlocks(sequence: Sequence): number {
+    const needed = Math.ceil(sequence.tokenIds.length / this.#options.blockSize);
     return Math.max(0, needed - sequence.blockTable.length);
   }
 
-  #release(sequence: Sequence): void {
-    this.#blocks.free(sequence.blockTable);
-    sequence.blockTable = [];
+  #free(sequence: Sequence): void {
+    this.#blocks.free(sequence.takeBlocks().reverse());
   }
 }

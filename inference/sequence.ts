@@ -1,15 +1,23 @@
 // One sequence: its ids, its block table, how far it is computed. It decides nothing.
 import type { SequenceListener, SequenceRequest } from '../contracts/engine.ts';
+import { AppError } from '../contracts/errors.ts';
+
+export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
 
 /**
- * waiting ──admitted──► running ──ends──► finished
- *    ▲                    │  ▲
- *    │                    ▼  │ admitted again, computed from 0
- *    └──(never)        preempted ──ends──► finished
+ * waiting ──admitted──► running ──stop, length──► finished
+ *                        │   ▲
+ *        blocks run out  ▼   │ admitted again, computed from 0
+ *                      preempted
  *
- * An abort finishes a sequence from any state; while its step is under way its blocks are freed when the step returns.
+ * An abort or a broken engine finishes a sequence from any state. While its step is under way that waits for the step.
  */
-export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
+const TRANSITIONS: Readonly<Record<SequenceState, readonly SequenceState[]>> = Object.freeze({
+  waiting: ['running', 'finished'],
+  running: ['preempted', 'finished'],
+  preempted: ['running', 'finished'],
+  finished: [],
+});
 
 export class Sequence {
   readonly seqId: string;
@@ -17,14 +25,14 @@ export class Sequence {
   readonly listener: SequenceListener;
   /** Order of arrival, for first come first served. */
   readonly arrival: number;
-  state: SequenceState = 'waiting';
   /** Prompt, then output, an earlier attempt's output included. */
   readonly tokenIds: number[];
   /** Tokens whose keys and values are in the pool. Catching up with tokenIds.length is all the work there is. */
   numComputedTokens = 0;
-  /** Blocks in order of position; grows only, emptied when preempted or finished. */
-  blockTable: number[] = [];
+  #state: SequenceState = 'waiting';
+  #blockTable: number[] = [];
 
+  /** @param request checked by checkRequest; its arrays are copied where the sequence goes on using them */
   constructor(request: SequenceRequest, listener: SequenceListener, arrival: number) {
     this.seqId = request.seqId;
     this.request = request;
@@ -33,18 +41,49 @@ export class Sequence {
     this.tokenIds = [...request.promptTokenIds, ...request.outputTokenIds];
   }
 
+  get state(): SequenceState {
+    return this.#state;
+  }
+
+  /** Blocks in order of position. It only grows, until takeBlocks() empties it. */
+  get blockTable(): readonly number[] {
+    return this.#blockTable;
+  }
+
   get numOutputTokens(): number {
     return this.tokenIds.length - this.request.promptTokenIds.length;
   }
 
-  /** Tokens still to be run before the next one can be sampled. */
+  /** Tokens still to be run before the next one can be sampled; at least one in every live sequence. */
   get numPendingTokens(): number {
     return this.tokenIds.length - this.numComputedTokens;
   }
 
-  /** Smaller runs first. */
-  isBefore(other: Sequence): boolean {
-    const byPriority = this.request.priority - other.request.priority;
-    return byPriority !== 0 ? byPriority < 0 : this.arrival < other.arrival;
+  /** @throws AppError INVARIANT_VIOLATED when the table above has no such transition */
+  become(state: SequenceState): void {
+    if (!TRANSITIONS[this.#state].includes(state)) {
+      throw new AppError('INVARIANT_VIOLATED', {
+        message: `a ${this.#state} sequence cannot become ${state}`,
+      });
+    }
+    this.#state = state;
   }
+
+  /** Adds blocks behind those it has; one reference of each is the sequence's from now on. */
+  appendBlocks(blocks: readonly number[]): void {
+    this.#blockTable.push(...blocks);
+  }
+
+  /** Gives its blocks away: the caller frees them, and what was computed into them is gone. */
+  takeBlocks(): number[] {
+    const blocks = this.#blockTable;
+    this.#blockTable = [];
+    this.numComputedTokens = 0;
+    return blocks;
+  }
+}
+
+/** Order of service, for sort(): smaller priorities first, equal ones as they came. */
+export function compareService(one: Sequence, other: Sequence): number {
+  return one.request.priority - other.request.priority || one.arrival - other.arrival;
 }

@@ -5,33 +5,56 @@ import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
+import { TokenTable } from './tokenizer/token-table.ts';
 
 export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'> {
   /** A GGUF file. */
   readonly modelPath: string;
+  /** Bytes of all keys and values; the native side makes whole blocks of them. */
   readonly kvPoolBytes: number;
   /** 0 = one for each core. */
   readonly threads: number;
-  /** Upper bound; the model's own is another. */
-  readonly contextLength: number;
+  /** Upper bound; the model's own and the pool's size are others, and the only ones when it is left out. */
+  readonly contextLength?: number | undefined;
 }
 
-/** Loads the model. @throws AppError INVALID_REQUEST when the file cannot be served */
+/**
+ * Loads a model. The caller owns it and closes it.
+ * @throws AppError INVALID_REQUEST when the file cannot be served or the options contradict each other
+ */
 export function createServedModel(options: ServedModelOptions): ServedModel {
-  const { modelPath, kvPoolBytes, threads, ...engineOptions } = options;
+  const { modelPath, kvPoolBytes, threads, contextLength, ...engineOptions } = options;
   const native = new NativeModel({ path: modelPath, kvPoolBytes, threads });
-  const contextLength = Math.min(options.contextLength, native.contextLength, native.numBlocks * native.blockSize);
-  const engine = new StepEngine(native, { ...engineOptions, contextLength });
+  try {
+    return serve(native, {
+      ...engineOptions,
+      contextLength: contextLength ?? native.contextLength,
+    });
+  } catch (error) {
+    native.close();
+    throw error;
+  }
+}
+
+function serve(native: NativeModel, options: EngineOptions): ServedModel {
+  const poolTokens = native.numBlocks * native.blockSize;
+  const contextLength = Math.min(options.contextLength, native.contextLength, poolTokens);
+  const engine = new StepEngine(native, { ...options, contextLength });
   const template = new ChatMlTemplate(native);
-  const bytesOf = (id: number): Uint8Array => native.tokenBytes.subarray(native.tokenOffsets[id], native.tokenOffsets[id + 1]);
-  const { eosTokenId, name } = native.info;
+  const table = new TokenTable(native.tokenBytes, native.tokenOffsets);
+  // Models were trained to end a message with its marker and a text with the other; either ends a reply.
+  const stopTokenIds = [
+    template.endId,
+    native.info.eosTokenId,
+    native.controlTokenId('<|endoftext|>'),
+  ];
   return {
-    name,
+    name: native.info.name,
     contextLength,
     engine,
-    stopTokenIds: [...new Set([template.endId, ...(typeof eosTokenId === 'number' ? [eosTokenId] : [])])],
+    stopTokenIds: [...new Set(stopTokenIds.filter((id) => typeof id === 'number'))],
     encodePrompt: (messages) => template.render(messages),
-    createTextStream: (stop) => new TokenTextStream(bytesOf, stop),
+    createTextStream: (stop) => new TokenTextStream((id) => table.bytesOf(id), stop),
     close: () => engine.close(),
   };
 }
