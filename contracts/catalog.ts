@@ -71,7 +71,6 @@ const catalogSchema = z
 
 export type Catalog = z.infer<typeof catalogSchema>;
 export type CatalogModel = z.infer<typeof model>;
-export type CatalogPool = z.infer<typeof pool>;
 
 /**
  * Reads and checks a catalogue.

@@ -1,6 +1,6 @@
 // Every Redis key, channel and time to live. Keys of one turn share the hash tag {turn id}, so one script may touch
 // them all and a cluster keeps them in one slot. Design §4.
-import type { ConversationId, TurnId, UserId } from './ids.ts';
+import type { TurnId, UserId } from './ids.ts';
 
 /** Stream of the turn's entries, ids `<n>-0`. */
 export const turnLogKey = (turnId: TurnId): string => `turn:{${turnId}}:log`;
@@ -13,8 +13,6 @@ export const turnControlChannel = (turnId: TurnId): string => `turn:{${turnId}}:
 /** Hash of a user's request and token buckets, and of open reservations by turn id. */
 export const limitBucketKey = (userId: UserId): string => `limit:{${userId}}:bucket`;
 export const limitReservationsKey = (userId: UserId): string => `limit:{${userId}}:reservations`;
-/** Hot cache of a conversation's last turns. */
-export const conversationCacheKey = (id: ConversationId): string => `conv:{${id}}`;
 /** Hash worker → load of one pool, for shedding. */
 export const poolPressureKey = (pool: string): string => `pool:{${pool}}:pressure`;
 
@@ -22,7 +20,6 @@ export const poolPressureKey = (pool: string): string => `pool:{${pool}}:pressur
 export const RUNNING_LOG_TTL_MS = 30 * 60_000;
 /** A finished turn's log: long enough for a reader whose network was away; after it Postgres answers. */
 export const ENDED_LOG_TTL_MS = 10 * 60_000;
-export const CONVERSATION_CACHE_TTL_MS = 24 * 3_600_000;
 /** A reservation nobody settled (its gateway and workflow died) comes back after this. */
 export const RESERVATION_TTL_MS = 20 * 60_000;
 /** Pressure older than this says nothing: its worker is gone. Published every 500 ms. */

@@ -47,7 +47,6 @@ export const turnEntry = z.discriminatedUnion('type', [
   z.object({ type: z.literal('end'), data: doneData }),
 ]);
 export type TurnEntry = z.infer<typeof turnEntry>;
-export type TurnEntryType = TurnEntry['type'];
 
 /** A log entry with its number n = 1, 2, 3 …; `open` is always 1. */
 export type NumberedEntry = TurnEntry & { readonly n: number };

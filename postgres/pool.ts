@@ -1,6 +1,7 @@
 // The connection pool and the one way statements run: parameters only, failures translated once.
 import { Pool, types } from 'pg';
 import type { PoolClient, QueryResultRow } from 'pg';
+import pgvector from 'pgvector/pg';
 import { AppError } from '../contracts/errors.ts';
 
 export type { Pool, PoolClient };
@@ -27,6 +28,8 @@ export function createPool(
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     application_name: 'colloquy',
+    // Embeddings come back as number arrays. The pool waits for the promise, though its types do not say so.
+    onConnect: (client) => pgvector.registerTypes(client) as unknown as void,
   });
   pool.on('error', onError);
   return pool;

@@ -19,6 +19,7 @@ import { runningTurns } from '../../postgres/turn-requests.ts';
 import { principalOf } from '../authenticate.ts';
 import { cancelTurn } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { wireUsage } from '../stored-stream.ts';
 import { badCursor, listCursor, parseListCursor, wireConversation, wireTurn } from '../wire.ts';
 
 const DEFAULT_LIMIT = 50;
@@ -108,9 +109,18 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     );
     const turnIds = await deleteConversation(db, userId, conversationId);
     if (turnIds === null) throw new AppError('CONVERSATION_NOT_FOUND');
-    await Promise.all(turnIds.map((turnId) => deps.turnLog.remove(turnId)));
+    await Promise.all(turnIds.map((turnId) => endAndRemove(deps, turnId)));
     response.status(204).end();
   });
+}
+
+/** Readers of a running turn get their end; then nothing of its log is left. */
+async function endAndRemove({ turnLog }: GatewayDeps, turnId: TurnId): Promise<void> {
+  const usage = wireUsage(null);
+  await turnLog.end(turnId, [
+    { type: 'end', data: { turn_id: turnId, finish_reason: 'cancelled', usage } },
+  ]);
+  await turnLog.remove(turnId);
 }
 
 /** The id in the path. @throws AppError CONVERSATION_NOT_FOUND: what has not the form of an id cannot exist */

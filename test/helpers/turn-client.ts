@@ -23,6 +23,7 @@ export interface TurnStream {
 export interface Caller {
   readonly gateway: string;
   readonly token: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A JSON request; a status is a result, never an exception. */
@@ -31,7 +32,7 @@ export async function call(
   method: string,
   path: string,
   body?: unknown,
-): Promise<{ status: number; json: Record<string, unknown> }> {
+): Promise<{ status: number; headers: Headers; json: Record<string, unknown> }> {
   const response = await fetch(`${gateway}${path}`, {
     method,
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -40,6 +41,7 @@ export async function call(
   const text = await response.text();
   return {
     status: response.status,
+    headers: response.headers,
     json: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
   };
 }
@@ -63,7 +65,7 @@ export function resumeTurn(
   caller: Caller,
   conversationId: string,
   turnId: string,
-  after: number,
+  after: number | string,
 ): Promise<TurnStream> {
   return open(caller, 'GET', `/v1/conversations/${conversationId}/turns/${turnId}/stream`, {
     headers: { 'last-event-id': String(after) },
@@ -74,7 +76,7 @@ export const textOf = (events: readonly ReceivedEvent[]): string =>
   events.map(({ event, data }) => (event === 'token' ? String(data['text']) : '')).join('');
 
 function open(
-  { gateway, token }: Caller,
+  { gateway, token, headers: own = {} }: Caller,
   method: string,
   path: string,
   { body, headers = {} }: { body?: string; headers?: Record<string, string> },
@@ -108,6 +110,7 @@ function open(
         authorization: `Bearer ${token}`,
         accept: 'text/event-stream',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...own,
         ...headers,
       },
     });

@@ -33,7 +33,9 @@ import { services } from './services.ts';
 
 export interface TurnHarness {
   readonly db: Pool;
+  readonly databaseUrl: string;
   readonly redis: Redis;
+  readonly hub: ChannelHub;
   readonly turnLog: RedisTurnLogWriter;
   readonly reader: RedisTurnLogReader;
   readonly temporal: NativeConnection;
@@ -127,7 +129,9 @@ export async function startTurnHarness(): Promise<TurnHarness> {
 
   return {
     db,
+    databaseUrl: database.url,
     redis,
+    hub,
     turnLog,
     reader,
     temporal,

@@ -1,0 +1,102 @@
+// Gateways in this process on the turn harness's real services: the real app, a fake model behind it.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { loadCatalog } from '../../contracts/catalog.ts';
+import type { Catalog } from '../../contracts/catalog.ts';
+import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
+import { createApp } from '../../gateway/app.ts';
+import { DisconnectGrace } from '../../gateway/disconnect-grace.ts';
+import { answerClientError } from '../../gateway/error-handler.ts';
+import { OpenStreams } from '../../gateway/open-streams.ts';
+import { seedDemo } from '../../postgres/demo-users.ts';
+import type { DemoUser } from '../../postgres/demo-users.ts';
+import { createLogger } from '../../process/logger.ts';
+import { createMetrics } from '../../process/metrics.ts';
+import { projectPath } from '../../process/paths.ts';
+import { leastWaiting } from '../../redis/pool-pressure.ts';
+import { RedisLimiter } from '../../redis/limiter.ts';
+import { RedisTurnLog } from '../../redis/turn-log.ts';
+import { startTurnHarness } from './turn-harness.ts';
+import type { TurnHarness } from './turn-harness.ts';
+
+export interface GatewayOptions {
+  readonly catalog?: Catalog;
+  readonly dispatch?: TurnDispatch;
+  readonly disconnectGraceMs?: number;
+  readonly streamBufferBytes?: number;
+}
+
+export interface GatewayHarness {
+  readonly turns: TurnHarness;
+  readonly tokens: Readonly<Record<DemoUser, string>>;
+  readonly users: Readonly<Record<DemoUser, string>>;
+  /** Another gateway on the same services; closed with the harness. Returns its base URL. */
+  startGateway(options?: GatewayOptions): Promise<string>;
+  close(): Promise<void>;
+}
+
+export const MAX_BODY_BYTES = 64 * 1024;
+
+export async function startGatewayHarness(): Promise<GatewayHarness> {
+  const turns = await startTurnHarness();
+  const tokens = {
+    free: 'cq_free',
+    paid: 'cq_paid',
+    enterprise: 'cq_enterprise',
+    admin: 'cq_admin',
+  };
+  const { users } = await seedDemo(turns.databaseUrl, tokens);
+  const closers: (() => Promise<void>)[] = [];
+
+  const startGateway = async (options: GatewayOptions = {}): Promise<string> => {
+    const logger = createLogger('gateway', { logLevel: 'fatal', processName: '' });
+    const metrics = createMetrics();
+    const turnLog = new RedisTurnLog(turns.redis, turns.hub);
+    const dispatch = options.dispatch ?? turns.dispatch;
+    const grace = new DisconnectGrace({
+      turnLog,
+      dispatch,
+      logger,
+      graceMs: options.disconnectGraceMs ?? 60_000,
+    });
+    const streams = new OpenStreams(metrics.sseStreams, 60_000);
+    const app = createApp({
+      db: turns.db,
+      turnLog,
+      dispatch,
+      logger,
+      metrics,
+      grace,
+      streams,
+      limiter: new RedisLimiter(turns.redis),
+      leastWaiting: (pool) => leastWaiting(turns.redis, pool),
+      catalog: options.catalog ?? loadCatalog(projectPath('config', 'catalog.yaml')),
+      http: {
+        host: '127.0.0.1',
+        port: 0,
+        heartbeatMs: 60_000,
+        drainMs: 0,
+        maxBodyBytes: MAX_BODY_BYTES,
+        disconnectGraceMs: options.disconnectGraceMs ?? 60_000,
+        streamBufferBytes: options.streamBufferBytes ?? 1024 * 1024,
+      },
+      ready: { always: () => true },
+    });
+    const server = createServer(app);
+    server.on('clientError', answerClientError);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closers.push(async () => {
+      grace.stop();
+      streams.drain();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
+
+  const close = async (): Promise<void> => {
+    for (const each of closers) await each();
+    await turns.close();
+  };
+  return { turns, tokens, users, startGateway, close };
+}
