@@ -76,6 +76,19 @@ const imports = sources.flatMap(importsOf);
 const ours = imports.filter(({ isPackage }) => !isPackage);
 
 describe('architecture', () => {
+  it('is printed in README.md as it is enforced', () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+    const printed = [...readme.matchAll(/^\| `(\w+)` +\| (.+?) +\|$/gm)].map(([, folder, list]) => [
+      folder,
+      list,
+    ]);
+    const enforced = Object.entries(IMPORT_TABLE).map(([folder, list]) => [
+      folder,
+      list.length === 0 ? 'nothing of ours' : list.join(', '),
+    ]);
+    expect(printed).toEqual(enforced);
+  });
+
   it('lets each folder import only what the table allows', () => {
     const wrong = ours
       .filter((each) => !isAllowed(each))
