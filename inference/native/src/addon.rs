@@ -107,12 +107,14 @@ impl NativeModel {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads.min(256) as usize,
         };
-        let executor = CpuExecutor::new(
-            model,
-            pool,
-            Kernels::detect(Some(options.kernels.as_str()).filter(|name| !name.is_empty())),
-            threads,
-        );
+        let wanted = Some(options.kernels.as_str()).filter(|name| !name.is_empty());
+        let kernels = Kernels::detect(wanted).ok_or_else(|| {
+            to_napi(Error::new(format!(
+                "this processor has no kernels named {}",
+                options.kernels
+            )))
+        })?;
+        let executor = CpuExecutor::new(model, pool, kernels, threads);
         let info = describe(&executor, &tokenizer, threads);
         let (steps, inbox) = channel();
         let thread = std::thread::Builder::new()

@@ -127,3 +127,6 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -457,3 +457,6 @@ fn rotate(heads: &mut [f32], head_dim: usize, angles: &[(f32, f32)]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,22 +2,25 @@
 //! Every length and offset comes from the file and is checked before it is used.
 //! Source: the GGUF specification of the ggml project, version 3.
 
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
 
+use self::reader::{Reader, too_large};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 4] = b"GGUF";
-/// More than any model has; a bound that keeps a hostile header from asking for memory.
-const MAX_ENTRIES: u64 = 1 << 20;
 const MAX_DIMS: u32 = 4;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// A metadata value. Integers of all widths are one kind, as are the two float widths.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Int(i128),
     Float(f64),
@@ -83,6 +86,11 @@ impl Tensor {
 
 pub struct Gguf {
     map: Mmap,
+    header: Header,
+}
+
+/// What a file says of itself, checked against its length.
+struct Header {
     metadata: HashMap<String, Value>,
     tensors: HashMap<String, Tensor>,
 }
@@ -96,11 +104,80 @@ impl Gguf {
         // weights are written once, by a rename, and never changed in place.
         let map = unsafe { Mmap::map(&file) }
             .map_err(|cause| Error::new(format!("cannot map the model file: {cause}")))?;
-        Self::parse(map)
+        let header = Header::parse(&map)?;
+        Ok(Self { map, header })
     }
 
-    fn parse(map: Mmap) -> Result<Self> {
-        let mut reader = Reader { bytes: &map, at: 0 };
+    /// As `open`, from memory.
+    #[cfg(test)]
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut map = memmap2::MmapMut::map_anon(bytes.len().max(1)).expect("memory for a test");
+        map[..bytes.len()].copy_from_slice(bytes);
+        let header = Header::parse(&map[..bytes.len()])?;
+        Ok(Self {
+            map: map.make_read_only().expect("a mapping of our own"),
+            header,
+        })
+    }
+
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.header
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::new(format!("the model has no tensor {name}")))
+    }
+
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.header.tensors.contains_key(name)
+    }
+
+    /// The tensor's bytes, exactly as many as its shape and type ask for.
+    pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
+        &self.map[tensor.offset..tensor.offset + tensor.len]
+    }
+
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.header.metadata.get(key)
+    }
+
+    pub fn text(&self, key: &str) -> Result<&str> {
+        match self.header.metadata.get(key) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(Error::new(format!("the model has no text {key}"))),
+        }
+    }
+
+    pub fn texts(&self, key: &str) -> Result<&[String]> {
+        match self.header.metadata.get(key) {
+            Some(Value::Texts(texts)) => Ok(texts),
+            _ => Err(Error::new(format!("the model has no list of texts {key}"))),
+        }
+    }
+
+    /// A whole number within `range`.
+    pub fn integer(&self, key: &str, range: std::ops::RangeInclusive<i128>) -> Result<usize> {
+        match self.header.metadata.get(key) {
+            Some(Value::Int(value)) if range.contains(value) => Ok(*value as usize),
+            Some(Value::Int(value)) => Err(Error::new(format!(
+                "{key} is {value}, expected {} to {}",
+                range.start(),
+                range.end()
+            ))),
+            _ => Err(Error::new(format!("the model has no number {key}"))),
+        }
+    }
+
+    pub fn float(&self, key: &str) -> Result<f32> {
+        match self.header.metadata.get(key) {
+            Some(Value::Float(value)) if value.is_finite() => Ok(*value as f32),
+            _ => Err(Error::new(format!("the model has no finite number {key}"))),
+        }
+    }
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
         if reader.take(4)? != MAGIC {
             return Err(Error::new("not a GGUF file: wrong magic"));
         }
@@ -120,7 +197,7 @@ impl Gguf {
         }
         let mut headers = Vec::new();
         for _ in 0..num_tensors {
-            headers.push(reader.tensor_header()?);
+            headers.push(TensorHeader::read(&mut reader)?);
         }
         let alignment = match metadata.get("general.alignment") {
             Some(Value::Int(value))
@@ -131,72 +208,15 @@ impl Gguf {
             None => DEFAULT_ALIGNMENT,
             _ => return Err(Error::new("general.alignment is not a power of two")),
         };
-        let start = (reader.at as u64)
+        let start = (reader.at() as u64)
             .checked_next_multiple_of(alignment)
             .ok_or_else(too_large)?;
         let mut tensors = HashMap::new();
         for header in headers {
-            let tensor = header.place(start, map.len())?;
+            let tensor = header.place(start, alignment, bytes.len())?;
             tensors.insert(header.name, tensor);
         }
-        Ok(Self {
-            map,
-            metadata,
-            tensors,
-        })
-    }
-
-    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
-        self.tensors
-            .get(name)
-            .ok_or_else(|| Error::new(format!("the model has no tensor {name}")))
-    }
-
-    pub fn has_tensor(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// The tensor's bytes, exactly as many as its shape and type ask for.
-    pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
-        &self.map[tensor.offset..tensor.offset + tensor.len]
-    }
-
-    pub fn value(&self, key: &str) -> Option<&Value> {
-        self.metadata.get(key)
-    }
-
-    pub fn text(&self, key: &str) -> Result<&str> {
-        match self.metadata.get(key) {
-            Some(Value::Text(text)) => Ok(text),
-            _ => Err(Error::new(format!("the model has no text {key}"))),
-        }
-    }
-
-    pub fn texts(&self, key: &str) -> Result<&[String]> {
-        match self.metadata.get(key) {
-            Some(Value::Texts(texts)) => Ok(texts),
-            _ => Err(Error::new(format!("the model has no list of texts {key}"))),
-        }
-    }
-
-    /// A whole number within `range`.
-    pub fn integer(&self, key: &str, range: std::ops::RangeInclusive<i128>) -> Result<usize> {
-        match self.metadata.get(key) {
-            Some(Value::Int(value)) if range.contains(value) => Ok(*value as usize),
-            Some(Value::Int(value)) => Err(Error::new(format!(
-                "{key} is {value}, expected {} to {}",
-                range.start(),
-                range.end()
-            ))),
-            _ => Err(Error::new(format!("the model has no number {key}"))),
-        }
-    }
-
-    pub fn float(&self, key: &str) -> Result<f32> {
-        match self.metadata.get(key) {
-            Some(Value::Float(value)) if value.is_finite() => Ok(*value as f32),
-            _ => Err(Error::new(format!("the model has no finite number {key}"))),
-        }
+        Ok(Self { metadata, tensors })
     }
 }
 
@@ -208,7 +228,26 @@ struct TensorHeader {
 }
 
 impl TensorHeader {
-    fn place(&self, start: u64, file_len: usize) -> Result<Tensor> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let name = reader.text()?;
+        let num_dims = reader.u32()?;
+        if num_dims == 0 || num_dims > MAX_DIMS {
+            return Err(Error::new(format!(
+                "tensor {name} has {num_dims} dimensions, expected 1 to {MAX_DIMS}"
+            )));
+        }
+        let dims = (0..num_dims)
+            .map(|_| reader.u64())
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            name,
+            dims,
+            kind: reader.u32()?,
+            offset: reader.u64()?,
+        })
+    }
+
+    fn place(&self, start: u64, alignment: u64, file_len: usize) -> Result<Tensor> {
         let name = &self.name;
         let kind = TensorType::from_number(self.kind).ok_or_else(|| {
             Error::new(format!(
@@ -231,6 +270,12 @@ impl TensorHeader {
         let len = (count / values as u64)
             .checked_mul(bytes as u64)
             .ok_or_else(too_large)?;
+        if !self.offset.is_multiple_of(alignment) {
+            return Err(Error::new(format!(
+                "tensor {name} begins at {}, expected a multiple of {alignment}",
+                self.offset
+            )));
+        }
         let offset = start.checked_add(self.offset).ok_or_else(too_large)?;
         let end = offset.checked_add(len).ok_or_else(too_large)?;
         if count == 0 || end > file_len as u64 {
@@ -246,120 +291,4 @@ impl TensorHeader {
             len: len as usize,
         })
     }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let end = self
-            .at
-            .checked_add(len)
-            .filter(|end| *end <= self.bytes.len())
-            .ok_or_else(truncated)?;
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| truncated())
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn count(&mut self, what: &str) -> Result<u64> {
-        let count = self.u64()?;
-        if count > MAX_ENTRIES {
-            return Err(Error::new(format!(
-                "the header announces {count} {what}, at most {MAX_ENTRIES} are read"
-            )));
-        }
-        Ok(count)
-    }
-
-    fn text(&mut self) -> Result<String> {
-        let len = usize::try_from(self.u64()?).map_err(|_| truncated())?;
-        String::from_utf8(self.take(len)?.to_vec())
-            .map_err(|_| Error::new("a text in the header is not UTF-8"))
-    }
-
-    fn value(&mut self, kind: u32) -> Result<Value> {
-        Ok(match kind {
-            0 => Value::Int(i128::from(self.array::<1>()?[0])),
-            1 => Value::Int(i128::from(i8::from_le_bytes(self.array()?))),
-            2 => Value::Int(i128::from(u16::from_le_bytes(self.array()?))),
-            3 => Value::Int(i128::from(i16::from_le_bytes(self.array()?))),
-            4 => Value::Int(i128::from(self.u32()?)),
-            5 => Value::Int(i128::from(i32::from_le_bytes(self.array()?))),
-            6 => Value::Float(f64::from(f32::from_le_bytes(self.array()?))),
-            7 => Value::Int(i128::from(self.array::<1>()?[0] != 0)),
-            8 => Value::Text(self.text()?),
-            9 => self.list()?,
-            10 => Value::Int(i128::from(self.u64()?)),
-            11 => Value::Int(i128::from(i64::from_le_bytes(self.array()?))),
-            12 => Value::Float(f64::from_le_bytes(self.array()?)),
-            _ => return Err(Error::new(format!("metadata of unknown kind {kind}"))),
-        })
-    }
-
-    /// Lists of lists are refused: nothing uses them, and they could nest without end.
-    fn list(&mut self) -> Result<Value> {
-        let kind = self.u32()?;
-        let len = self.count("list items")?;
-        if kind == 9 {
-            return Err(Error::new("metadata lists of lists are not supported"));
-        }
-        let (mut texts, mut ints, mut others) = (Vec::new(), Vec::new(), false);
-        for _ in 0..len {
-            match self.value(kind)? {
-                Value::Text(text) => texts.push(text),
-                Value::Int(value) => ints.push(i64::try_from(value).map_err(|_| too_large())?),
-                _ => others = true,
-            }
-        }
-        Ok(if others {
-            Value::Other
-        } else if kind == 8 {
-            Value::Texts(texts)
-        } else {
-            Value::Ints(ints)
-        })
-    }
-
-    fn tensor_header(&mut self) -> Result<TensorHeader> {
-        let name = self.text()?;
-        let num_dims = self.u32()?;
-        if num_dims == 0 || num_dims > MAX_DIMS {
-            return Err(Error::new(format!(
-                "tensor {name} has {num_dims} dimensions, expected 1 to {MAX_DIMS}"
-            )));
-        }
-        let dims = (0..num_dims)
-            .map(|_| self.u64())
-            .collect::<Result<Vec<_>>>()?;
-        Ok(TensorHeader {
-            name,
-            dims,
-            kind: self.u32()?,
-            offset: self.u64()?,
-        })
-    }
-}
-
-fn truncated() -> Error {
-    Error::new("the model file ends in the middle of its header")
-}
-
-fn too_large() -> Error {
-    Error::new("a size in the model file is too large")
 }

@@ -16,5 +16,7 @@ mod matrix;
 mod model;
 mod sampler;
 mod shared;
+#[cfg(test)]
+mod test_model;
 mod threads;
 mod tokenizer;

@@ -216,3 +216,6 @@ fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
     // SAFETY: as above, and the borrow is exclusive.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! A llama model: its shape from the metadata, its weights repacked, its rope table.
 
 use crate::error::{Error, Result};
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Value};
 use crate::matrix::{BLOCK, Matrix, TILE, load_vector};
+
+/// A million positions of 128 values: bounds what a hostile header can make us allocate.
+const MAX_ROPE_VALUES: usize = 1 << 27;
 
 #[derive(Debug, Clone)]
 pub struct Shape {
@@ -40,9 +43,15 @@ impl Shape {
         let number = |key: &str, max: i128| gguf.integer(&format!("{architecture}.{key}"), 1..=max);
         let width = number("embedding_length", 1 << 16)?;
         let num_heads = number("attention.head_count", 1 << 10)?;
-        let num_kv_heads =
-            number("attention.head_count_kv", 1 << 10).or(Ok::<_, Error>(num_heads))?;
-        let head_dim = number("attention.key_length", 1 << 10).unwrap_or(width / num_heads);
+        // A number that is there but out of range is an error, not the default.
+        let optional = |key: &str, max: i128, default: usize| match gguf
+            .value(&format!("{architecture}.{key}"))
+        {
+            None => Ok(default),
+            Some(_) => number(key, max),
+        };
+        let num_kv_heads = optional("attention.head_count_kv", 1 << 10, num_heads)?;
+        let head_dim = optional("attention.key_length", 1 << 10, width / num_heads)?;
         let shape = Self {
             name: gguf.text("general.name").unwrap_or("unnamed").to_owned(),
             num_layers: number("block_count", 1 << 10)?,
@@ -53,15 +62,24 @@ impl Shape {
             num_kv_heads,
             head_dim,
             vocab_size: gguf.texts("tokenizer.ggml.tokens")?.len(),
-            rope_dim: number("rope.dimension_count", 1 << 10).unwrap_or(head_dim),
-            rope_base: gguf
-                .float(&format!("{architecture}.rope.freq_base"))
-                .unwrap_or(10_000.0),
+            rope_dim: optional("rope.dimension_count", 1 << 10, head_dim)?,
+            rope_base: match gguf.value(&format!("{architecture}.rope.freq_base")) {
+                None => 10_000.0,
+                Some(_) => gguf.float(&format!("{architecture}.rope.freq_base"))?,
+            },
             norm_epsilon: gguf
                 .float(&format!("{architecture}.attention.layer_norm_rms_epsilon"))?,
             architecture,
         };
         shape.check()?;
+        let scaling = gguf.value(&format!("{}.rope.scaling.type", shape.architecture));
+        if gguf.has_tensor("rope_freqs.weight")
+            || scaling.is_some_and(|kind| *kind != Value::Text("none".to_owned()))
+        {
+            return Err(Error::new(
+                "the model scales its rope, which is not supported",
+            ));
+        }
         Ok(shape)
     }
 
@@ -76,7 +94,8 @@ impl Shape {
         {
             return wrong("grouping of heads");
         }
-        if !self.head_dim.is_multiple_of(TILE)
+        if self.head_dim == 0
+            || !self.head_dim.is_multiple_of(TILE)
             || self.rope_dim > self.head_dim
             || !self.rope_dim.is_multiple_of(2)
         {
@@ -90,6 +109,9 @@ impl Shape {
         }
         if self.vocab_size == 0 || self.vocab_size > 1 << 22 || self.rope_base <= 0.0 {
             return wrong("vocabulary or rope");
+        }
+        if self.context_length * self.rope_dim > MAX_ROPE_VALUES {
+            return wrong("context length");
         }
         Ok(())
     }

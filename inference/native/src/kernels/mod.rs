@@ -7,6 +7,8 @@ mod avx2;
 mod avx512;
 pub mod portable;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 use crate::matrix::TILE;
 
@@ -76,11 +78,10 @@ pub struct Kernels {
 
 impl Kernels {
     /// The widest set this processor has; `only` names one for tests and comparisons (`scalar` is always there).
-    pub fn detect(only: Option<&str>) -> Self {
+    pub fn detect(only: Option<&str>) -> Option<Self> {
         Self::available()
             .into_iter()
             .find(|each| only.is_none_or(|name| name == each.name))
-            .unwrap_or(scalar::KERNELS)
     }
 
     /// All sets of this processor, widest first.

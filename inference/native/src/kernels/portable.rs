@@ -179,7 +179,7 @@ fn dot_f16(query: &[f32], key: &[u16]) -> f32 {
 
 /// Exact for every finite f16; by arithmetic instead of a table or a branch, so that it vectorises.
 #[inline(always)]
-fn f16_to_f32(bits: u16) -> f32 {
+pub fn f16_to_f32(bits: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits(0x7780_0000);
     let magnitude = f32::from_bits((u32::from(bits) & 0x7fff) << 13) * TWO_TO_112;
     f32::from_bits(magnitude.to_bits() | ((u32::from(bits) & 0x8000) << 16))

@@ -1,0 +1,136 @@
+use super::*;
+use crate::gguf::{Gguf, TensorType};
+use crate::test_model::{Random, tiny_llama};
+
+const BLOCK_SIZE: usize = 4;
+const NUM_BLOCKS: usize = 64;
+
+fn executor(kind: TensorType, kernels: Kernels, num_threads: usize) -> CpuExecutor {
+    let gguf = Gguf::from_bytes(&tiny_llama(3, kind).build()).unwrap();
+    let model = Model::load(&gguf).unwrap();
+    let (layers, stride) = (model.shape.num_layers, model.shape.kv_width());
+    let bytes = KvPool::bytes_per_token(layers, stride) * BLOCK_SIZE * NUM_BLOCKS;
+    let pool = KvPool::new(bytes, BLOCK_SIZE, layers, stride).unwrap();
+    CpuExecutor::new(model, pool, kernels, num_threads)
+}
+
+/// A sequence under test: its tokens, the blocks it owns, and how far it has been computed.
+struct Sequence {
+    ids: Vec<i32>,
+    blocks: Vec<i32>,
+    computed: usize,
+}
+
+impl Sequence {
+    fn new(seed: u64, len: usize, blocks: std::ops::Range<i32>) -> Self {
+        let mut random = Random(seed);
+        Self {
+            ids: (0..len).map(|_| random.below(40) as i32).collect(),
+            blocks: blocks.collect(),
+            computed: 0,
+        }
+    }
+}
+
+/// One step of `counts[i]` tokens of each sequence, every row sampled greedily; [token][vocabulary] logits.
+fn step(executor: &mut CpuExecutor, parts: &mut [(&mut Sequence, usize)]) -> Vec<Vec<u32>> {
+    let mut batch = Batch {
+        query_starts: vec![0],
+        max_blocks: 32,
+        ..Batch::default()
+    };
+    for (sequence, count) in parts {
+        for position in sequence.computed..sequence.computed + *count {
+            batch.token_ids.push(sequence.ids[position]);
+            batch.positions.push(position as i32);
+            let block = sequence.blocks[position / BLOCK_SIZE] as usize;
+            batch
+                .slots
+                .push((block * BLOCK_SIZE + position % BLOCK_SIZE) as i32);
+        }
+        sequence.computed += *count;
+        batch.query_starts.push(batch.token_ids.len() as i32);
+        batch.context_lens.push(sequence.computed as i32);
+        let mut table = sequence.blocks.clone();
+        table.resize(32, -1);
+        batch.block_tables.extend(table);
+    }
+    let rows = batch.num_tokens();
+    batch.sample_rows = (0..rows as i32).collect();
+    batch.temperatures = vec![0.0; rows];
+    batch.top_ps = vec![1.0; rows];
+    batch.top_ks = vec![0; rows];
+    batch.seeds = vec![0; rows];
+    let logits = executor.forward(&batch, true).unwrap().logits.unwrap();
+    logits
+        .chunks_exact(40)
+        .map(|row| row.iter().map(|logit| logit.to_bits()).collect())
+        .collect()
+}
+
+/// Logits of a 23-token sequence computed alone, in one step, by the scalar set on one thread.
+fn reference(kind: TensorType) -> Vec<Vec<u32>> {
+    let scalar = Kernels::detect(Some("scalar")).unwrap();
+    let mut sequence = Sequence::new(1, 23, 0..6);
+    step(&mut executor(kind, scalar, 1), &mut [(&mut sequence, 23)])
+}
+
+const KINDS: [TensorType; 5] = [
+    TensorType::F32,
+    TensorType::F16,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q8_0,
+];
+
+#[test]
+fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {
+    for kind in KINDS {
+        let expected = reference(kind);
+        for kernels in Kernels::available() {
+            for num_threads in 1..=4 {
+                let mut sequence = Sequence::new(1, 23, 0..6);
+                let logits = step(
+                    &mut executor(kind, kernels, num_threads),
+                    &mut [(&mut sequence, 23)],
+                );
+                assert!(
+                    logits == expected,
+                    "{kind:?} {} × {num_threads}",
+                    kernels.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_do_not_depend_on_chunks_blocks_or_neighbours() {
+    let expected = reference(TensorType::Q4_1);
+    for chunk in [1, 2, 5, 8, 16, 23] {
+        let mut executor = executor(TensorType::Q4_1, Kernels::available()[0], 2);
+        let mut sequence = Sequence::new(1, 23, 0..6);
+        sequence.blocks = vec![40, 2, 63, 7, 9, 11];
+        let mut neighbours = [Sequence::new(2, 60, 12..28), Sequence::new(3, 60, 44..60)];
+        let mut logits = Vec::new();
+        while sequence.computed < 23 {
+            let count = chunk.min(23 - sequence.computed);
+            let [before, after] = &mut neighbours;
+            let rows = step(
+                &mut executor,
+                &mut [(before, 1), (&mut sequence, count), (after, 2)],
+            );
+            logits.extend_from_slice(&rows[1..=count]);
+        }
+        assert!(logits == expected, "chunks of {chunk}");
+    }
+}
+
+#[test]
+fn a_refused_batch_leaves_the_executor_as_it_was() {
+    let mut executor = executor(TensorType::Q8_0, Kernels::available()[0], 2);
+    assert!(executor.forward(&Batch::default(), false).is_err());
+    let mut sequence = Sequence::new(1, 23, 0..6);
+    let logits = step(&mut executor, &mut [(&mut sequence, 23)]);
+    assert!(logits == reference(TensorType::Q8_0));
+}

@@ -1,0 +1,473 @@
+use half::f16;
+
+use super::*;
+use crate::gguf::{Gguf, TensorType};
+use crate::matrix::{BLOCK, Layout, Matrix};
+use crate::test_model::{GgufBuilder, Random, weights};
+
+const KINDS: [TensorType; 5] = [
+    TensorType::F32,
+    TensorType::F16,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q8_0,
+];
+
+/// One token's activations, quantised by the scalar set.
+struct Activations {
+    values: Vec<f32>,
+    quants: Vec<i8>,
+    scales: Vec<f32>,
+    sums: Vec<f32>,
+    integer_sums: Vec<i32>,
+}
+
+impl Activations {
+    fn new(values: Vec<f32>) -> Self {
+        Self::of(&scalar::KERNELS, values)
+    }
+
+    fn of(kernels: &Kernels, values: Vec<f32>) -> Self {
+        let blocks = values.len() / BLOCK;
+        let mut this = Self {
+            quants: vec![0; values.len()],
+            scales: vec![0.0; blocks],
+            sums: vec![0.0; blocks],
+            integer_sums: vec![0; blocks],
+            values,
+        };
+        // SAFETY: the set is one of this processor.
+        unsafe {
+            (kernels.quantize)(
+                &this.values,
+                &mut this.quants,
+                &mut this.scales,
+                &mut this.sums,
+                &mut this.integer_sums,
+            );
+        }
+        this
+    }
+
+    fn column(&self) -> Column<'_> {
+        Column {
+            values: &self.values,
+            quants: &self.quants,
+            scales: &self.scales,
+            sums: &self.sums,
+            integer_sums: &self.integer_sums,
+        }
+    }
+
+    /// What the quantised values stand for.
+    fn meant(&self) -> Vec<f64> {
+        self.quants
+            .iter()
+            .enumerate()
+            .map(|(at, quant)| f64::from(*quant) * f64::from(self.scales[at / BLOCK]))
+            .collect()
+    }
+}
+
+fn matrix(kind: TensorType, rows: usize, columns: usize, seed: u64) -> (Matrix, Vec<f32>) {
+    let (bytes, values) = weights(&mut Random(seed), kind, rows * columns);
+    let mut file = GgufBuilder::new();
+    file.tensor("m", &[columns, rows], kind, &bytes);
+    let gguf = Gguf::from_bytes(&file.build()).unwrap();
+    (Matrix::load(&gguf, "m", rows, columns).unwrap(), values)
+}
+
+/// [column][row] products of a whole matrix.
+fn multiply(kernels: &Kernels, matrix: &Matrix, columns: &[Column<'_>]) -> Vec<Vec<f32>> {
+    let kernel = match matrix.layout {
+        Layout::Q4 => kernels.q4_tile,
+        Layout::Q8 => kernels.q8_tile,
+        Layout::F32 => kernels.f32_tile,
+    };
+    let mut products = vec![Vec::new(); columns.len()];
+    for tile in 0..matrix.num_tiles() {
+        let mut out: TileOutput = [[f32::NAN; TILE]; MAX_PASS];
+        // SAFETY: the set is one of this processor.
+        unsafe { kernel(matrix.tile(tile), columns, &mut out) };
+        for (products, out) in products.iter_mut().zip(&out) {
+            products.extend(&out[..TILE.min(matrix.num_rows - tile * TILE)]);
+        }
+    }
+    products
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Σ (a − b)² / Σ b²
+fn normalised_error(actual: &[f32], expected: &[f64]) -> f64 {
+    let error: f64 = actual
+        .iter()
+        .zip(expected)
+        .map(|(one, other)| (f64::from(*one) - other).powi(2))
+        .sum();
+    error / expected.iter().map(|each| each * each).sum::<f64>()
+}
+
+#[test]
+fn every_set_multiplies_to_the_same_bits() {
+    for kind in KINDS {
+        for (rows, width) in [(1, 32), (16, 64), (33, 96), (40, 576)] {
+            let (matrix, _) = matrix(kind, rows, width, 11);
+            let mut random = Random(rows as u64);
+            let inputs: Vec<_> = (0..MAX_PASS)
+                .map(|_| Activations::new(random.floats(width)))
+                .collect();
+            for count in 1..=MAX_PASS {
+                let columns: Vec<_> = inputs[..count].iter().map(Activations::column).collect();
+                let expected = multiply(&scalar::KERNELS, &matrix, &columns);
+                for kernels in Kernels::available() {
+                    let products = multiply(&kernels, &matrix, &columns);
+                    for (one, other) in products.iter().zip(&expected) {
+                        let name = kernels.name;
+                        assert_eq!(
+                            bits(one),
+                            bits(other),
+                            "{name} {kind:?} {rows} × {width}, {count} columns"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extreme_quants_do_not_saturate_in_any_set() {
+    for kind in [TensorType::Q4_1, TensorType::Q8_0] {
+        let blocks = [0x00_u8, 0xff, 0x80, 0x7f].map(|quant| {
+            let mut block = f16::from_f32(1.0).to_le_bytes().to_vec();
+            block.resize(kind.block().1, quant);
+            block
+        });
+        let mut file = GgufBuilder::new();
+        file.tensor("m", &[128, 1], kind, &blocks.concat());
+        let gguf = Gguf::from_bytes(&file.build()).unwrap();
+        let matrix = Matrix::load(&gguf, "m", 1, 128).unwrap();
+        for value in [1.0, -1.0] {
+            let input = Activations::new(vec![value; 128]);
+            let expected = multiply(&scalar::KERNELS, &matrix, &[input.column()]);
+            for kernels in Kernels::available() {
+                let products = multiply(&kernels, &matrix, &[input.column()]);
+                assert_eq!(bits(&products[0]), bits(&expected[0]), "{}", kernels.name);
+            }
+        }
+    }
+}
+
+/// The rest is the rounding of a float sum: 576 terms at 2⁻²⁴ each stay far below 1e-10 when squared and normalised.
+#[test]
+fn the_scalar_set_agrees_with_plain_arithmetic() {
+    for kind in KINDS {
+        let (rows, width) = (33, 576);
+        let (matrix, weights) = matrix(kind, rows, width, 5);
+        let input = Activations::new(Random(6).floats(width));
+        let plain: Vec<f64> = match matrix.layout {
+            Layout::F32 => input.values.iter().map(|value| f64::from(*value)).collect(),
+            Layout::Q4 | Layout::Q8 => input.meant(),
+        };
+        let expected: Vec<f64> = weights
+            .chunks_exact(width)
+            .map(|row| row.iter().zip(&plain).map(|(w, x)| f64::from(*w) * x).sum())
+            .collect();
+        let products = multiply(&scalar::KERNELS, &matrix, &[input.column()]);
+        let error = normalised_error(&products[0], &expected);
+        assert!(error < 1e-10, "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn quantising_rounds_to_the_nearest_step_and_is_the_same_in_every_set() {
+    let mut values = Random(9).floats(32 * 40);
+    values[..32].fill(0.0);
+    values[32..64].fill(-3.0);
+    values[64] = 1e30;
+    values[96] = 1e-38;
+    let expected = Activations::new(values.clone());
+    for (at, value) in values.iter().enumerate() {
+        let scale = expected.scales[at / BLOCK];
+        let meant = f32::from(expected.quants[at]) * scale;
+        assert!(
+            (meant - value).abs() <= scale * 0.5001,
+            "{value} became {meant}"
+        );
+    }
+    for block in 0..40 {
+        let sum: i32 = expected.quants[block * 32..(block + 1) * 32]
+            .iter()
+            .map(|quant| i32::from(*quant))
+            .sum();
+        assert_eq!(expected.integer_sums[block], sum);
+        assert_eq!(
+            expected.sums[block].to_bits(),
+            (expected.scales[block] * sum as f32).to_bits()
+        );
+    }
+    for kernels in Kernels::available() {
+        let actual = Activations::of(&kernels, values.clone());
+        assert_eq!(actual.quants, expected.quants, "{}", kernels.name);
+        assert_eq!(
+            bits(&actual.scales),
+            bits(&expected.scales),
+            "{}",
+            kernels.name
+        );
+        assert_eq!(bits(&actual.sums), bits(&expected.sums), "{}", kernels.name);
+        assert_eq!(
+            actual.integer_sums, expected.integer_sums,
+            "{}",
+            kernels.name
+        );
+    }
+}
+
+/// A NaN or an infinity must not become a plausible number on its way to the sampler, which refuses it.
+#[test]
+fn broken_values_stay_broken_in_every_set() {
+    for broken in [f32::NAN, f32::INFINITY] {
+        for kernels in Kernels::available() {
+            let mut values = vec![1.0; 32];
+            values[5] = broken;
+            let mut out = vec![0.0; 32];
+            // SAFETY: the set is one of this processor.
+            unsafe { (kernels.rms_norm)(&values, &[1.0; 32], 1e-5, &mut out) };
+            assert!(out[5].is_nan(), "{} of {broken}", kernels.name);
+        }
+    }
+}
+
+#[test]
+fn norms_have_unit_mean_square_and_the_same_bits_in_every_set() {
+    for width in [32, 64, 576, 100] {
+        let (input, weight) = (Random(1).floats(width), Random(2).floats(width));
+        let square: f64 = input.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / width as f64;
+        let plain: Vec<f64> = input
+            .iter()
+            .zip(&weight)
+            .map(|(x, w)| f64::from(*x) / (square + 1e-5).sqrt() * f64::from(*w))
+            .collect();
+        let mut expected = vec![0.0; width];
+        portable::rms_norm(&input, &weight, 1e-5, &mut expected);
+        assert!(normalised_error(&expected, &plain) < 1e-12);
+        for kernels in Kernels::available() {
+            let mut out = vec![0.0; width];
+            // SAFETY: the set is one of this processor.
+            unsafe { (kernels.rms_norm)(&input, &weight, 1e-5, &mut out) };
+            assert_eq!(bits(&out), bits(&expected), "{}", kernels.name);
+        }
+    }
+}
+
+#[test]
+fn exp_is_within_two_units_in_the_last_place() {
+    let mut worst = 0.0_f64;
+    for step in -860_000..=870_000 {
+        let x = step as f32 * 1e-4;
+        let exact = f64::from(x).exp();
+        let unit = f64::from(f32::from_bits((exact as f32).to_bits() + 1) - exact as f32);
+        worst = worst.max((f64::from(portable::exp(x)) - exact).abs() / unit);
+    }
+    assert!(worst <= 2.0, "{worst} units");
+    assert_eq!(portable::exp(0.0).to_bits(), 1.0_f32.to_bits());
+    assert!(portable::exp(f32::NEG_INFINITY) < 1e-37);
+    assert!(portable::exp(f32::NAN).is_nan());
+}
+
+#[test]
+fn silu_and_exp_scaled_are_the_same_in_every_set() {
+    let gate: [f32; TILE] = std::array::from_fn(|at| at as f32 * 3.0 - 24.0);
+    let up: [f32; TILE] = std::array::from_fn(|at| 1.0 - at as f32 * 0.3);
+    let mut expected = gate;
+    portable::silu_mul(&mut expected, &up);
+    for at in 0..TILE {
+        let plain = f64::from(gate[at]) / (1.0 + f64::from(-gate[at]).exp()) * f64::from(up[at]);
+        assert!((f64::from(expected[at]) - plain).abs() <= plain.abs() * 1e-6);
+    }
+    let logits: Vec<f32> = Random(3).floats(1003).iter().map(|x| x * 20.0).collect();
+    let mut weights = logits.clone();
+    let sum = portable::exp_scaled(&mut weights, 20.0, 0.7);
+    for kernels in Kernels::available() {
+        let (mut out, mut scaled) = (gate, logits.clone());
+        // SAFETY: the set is one of this processor.
+        let total = unsafe {
+            (kernels.silu_mul)(&mut out, &up);
+            (kernels.exp_scaled)(&mut scaled, 20.0, 0.7)
+        };
+        assert_eq!(bits(&out), bits(&expected), "{}", kernels.name);
+        assert_eq!(bits(&scaled), bits(&weights), "{}", kernels.name);
+        assert_eq!(total.to_bits(), sum.to_bits(), "{}", kernels.name);
+    }
+}
+
+#[test]
+fn every_f16_is_widened_exactly() {
+    for bits in 0..=u16::MAX {
+        let expected = f16::from_bits(bits).to_f32();
+        if expected.is_finite() {
+            assert_eq!(
+                portable::f16_to_f32(bits).to_bits(),
+                expected.to_bits(),
+                "{bits:#06x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_f16_survives_its_way_into_the_pool() {
+    let finite: Vec<u16> = (0..=u16::MAX)
+        .filter(|bits| f16::from_bits(*bits).is_finite())
+        .collect();
+    let values: Vec<f32> = finite
+        .iter()
+        .map(|bits| f16::from_bits(*bits).to_f32())
+        .collect();
+    let mut stored = vec![0; values.len()];
+    crate::kv_pool::store_f16(&values, &mut stored);
+    assert_eq!(stored, finite);
+    let mut saturated = [0; 2];
+    crate::kv_pool::store_f16(&[1e9, -1e9], &mut saturated);
+    assert_eq!(saturated, [f16::MAX.to_bits(), f16::MIN.to_bits()]);
+}
+
+/// Keys and values of one sequence in scattered blocks of `BLOCK_SIZE` slots, with two KV heads.
+struct Attention {
+    group: usize,
+    head_dim: usize,
+    num_positions: usize,
+    queries: Vec<f32>,
+    block_table: Vec<i32>,
+    keys: Vec<u16>,
+    values: Vec<u16>,
+}
+
+const BLOCK_SIZE: usize = 16;
+
+impl Attention {
+    fn new(group: usize, head_dim: usize, num_positions: usize) -> Self {
+        let mut random = Random((group * 1000 + num_positions) as u64);
+        let blocks = num_positions.div_ceil(BLOCK_SIZE);
+        let slots = 2 * blocks * BLOCK_SIZE;
+        let mut halves = |scale: f32| -> Vec<u16> {
+            (0..slots * 2 * head_dim)
+                .map(|_| f16::from_f32(random.float() * scale).to_bits())
+                .collect()
+        };
+        let (keys, values) = (halves(3.0), halves(1.0));
+        Self {
+            group,
+            head_dim,
+            num_positions,
+            queries: random.floats(group * head_dim),
+            // Every second block, backwards.
+            block_table: (0..blocks as i32).rev().map(|block| block * 2).collect(),
+            keys,
+            values,
+        }
+    }
+
+    fn run(&self, kernels: &Kernels, kv_head: usize) -> Vec<f32> {
+        let mut output = vec![f32::NAN; self.group * self.head_dim];
+        let mut scores = vec![f32::NAN; self.group * self.num_positions];
+        let mut task = HeadTask {
+            queries: &self.queries,
+            group: self.group,
+            head_dim: self.head_dim,
+            num_positions: self.num_positions,
+            block_table: &self.block_table,
+            block_size: BLOCK_SIZE,
+            keys: &self.keys,
+            values: &self.values,
+            kv_stride: 2 * self.head_dim,
+            head_offset: kv_head * self.head_dim,
+            output: &mut output,
+            scores: &mut scores,
+        };
+        // SAFETY: the set is one of this processor.
+        unsafe { (kernels.attend)(&mut task) };
+        output
+    }
+
+    /// The definition, in f64.
+    fn plain(&self, kv_head: usize) -> Vec<f64> {
+        let at = |position: usize, dim: usize| {
+            let block = self.block_table[position / BLOCK_SIZE] as usize;
+            let slot = block * BLOCK_SIZE + position % BLOCK_SIZE;
+            (slot * 2 + kv_head) * self.head_dim + dim
+        };
+        let wide = |bits: u16| f16::from_bits(bits).to_f64();
+        let mut output = Vec::new();
+        for query in self.queries.chunks_exact(self.head_dim) {
+            let weights: Vec<f64> = (0..self.num_positions)
+                .map(|position| {
+                    let dot: f64 = (0..self.head_dim)
+                        .map(|dim| f64::from(query[dim]) * wide(self.keys[at(position, dim)]))
+                        .sum();
+                    (dot / (self.head_dim as f64).sqrt()).exp()
+                })
+                .collect();
+            let total: f64 = weights.iter().sum();
+            output.extend((0..self.head_dim).map(|dim| {
+                (0..self.num_positions)
+                    .map(|position| {
+                        weights[position] / total * wide(self.values[at(position, dim)])
+                    })
+                    .sum::<f64>()
+            }));
+        }
+        output
+    }
+}
+
+#[test]
+fn attention_agrees_with_its_definition_and_is_the_same_in_every_set() {
+    for (group, head_dim) in [
+        (1, 64),
+        (2, 64),
+        (3, 64),
+        (4, 64),
+        (5, 64),
+        (1, 128),
+        (2, 128),
+        (4, 128),
+        (2, 16),
+        (7, 48),
+    ] {
+        for num_positions in [1, 2, 15, 16, 17, 33, 200] {
+            let attention = Attention::new(group, head_dim, num_positions);
+            for kv_head in 0..2 {
+                let expected = attention.run(&scalar::KERNELS, kv_head);
+                let error = normalised_error(&expected, &attention.plain(kv_head));
+                assert!(
+                    error < 1e-11,
+                    "{group} × {head_dim}, {num_positions} positions: {error}"
+                );
+                for kernels in Kernels::available() {
+                    let output = attention.run(&kernels, kv_head);
+                    let name = kernels.name;
+                    assert_eq!(
+                        bits(&output),
+                        bits(&expected),
+                        "{name} {group} × {head_dim}, {num_positions} positions"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_set_is_found_by_its_name_or_not_at_all() {
+    assert_eq!(Kernels::detect(Some("scalar")).unwrap().name, "scalar");
+    assert!(Kernels::detect(Some("abacus")).is_none());
+    assert_eq!(
+        Kernels::detect(None).unwrap().name,
+        Kernels::available()[0].name
+    );
+}

@@ -1,0 +1,66 @@
+use super::*;
+use crate::test_model::{GgufBuilder, Random, weights};
+
+const KINDS: [TensorType; 5] = [
+    TensorType::F32,
+    TensorType::F16,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q8_0,
+];
+
+#[test]
+fn a_packed_row_reads_back_as_the_format_defines_it() {
+    for kind in KINDS {
+        for (rows, columns) in [(1, 32), (15, 64), (16, 96), (17, 32), (50, 160)] {
+            let (bytes, values) = weights(&mut Random(rows as u64), kind, rows * columns);
+            let mut file = GgufBuilder::new();
+            file.tensor("m", &[columns, rows], kind, &bytes);
+            let gguf = Gguf::from_bytes(&file.build()).unwrap();
+            let matrix = Matrix::load(&gguf, "m", rows, columns).unwrap();
+            let mut row = vec![f32::NAN; columns];
+            for (index, expected) in values.chunks_exact(columns).enumerate() {
+                matrix.dequantize_row(index, &mut row);
+                assert_eq!(row, expected, "{kind:?} {rows} × {columns}, row {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tiles_are_aligned_and_rows_beyond_the_last_are_zero() {
+    let (bytes, _) = weights(&mut Random(1), TensorType::Q4_1, 17 * 32);
+    let mut file = GgufBuilder::new();
+    file.tensor("m", &[32, 17], TensorType::Q4_1, &bytes);
+    let gguf = Gguf::from_bytes(&file.build()).unwrap();
+    let matrix = Matrix::load(&gguf, "m", 17, 32).unwrap();
+    assert_eq!(matrix.num_tiles(), 2);
+    let last = matrix.tile(1);
+    assert_eq!(last.as_ptr() as usize % 64, 0);
+    let (scales, minima) = (&last[2..32], &last[34..64]);
+    assert!(scales.iter().chain(minima).all(|byte| *byte == 0));
+}
+
+#[test]
+fn another_shape_or_a_quantised_vector_is_an_error() {
+    let (bytes, _) = weights(&mut Random(1), TensorType::Q8_0, 2 * 32);
+    let mut file = GgufBuilder::new();
+    file.tensor("m", &[32, 2], TensorType::Q8_0, &bytes);
+    file.tensor("v", &[32], TensorType::Q8_0, &bytes[..34]);
+    let gguf = Gguf::from_bytes(&file.build()).unwrap();
+    assert!(Matrix::load(&gguf, "m", 32, 2).is_err());
+    assert!(Matrix::load(&gguf, "other", 2, 32).is_err());
+    assert!(load_vector(&gguf, "v", 32).is_err());
+    assert!(load_vector(&gguf, "m", 64).is_err());
+}
+
+#[test]
+fn vectors_are_read_from_f32_and_f16() {
+    for kind in [TensorType::F32, TensorType::F16] {
+        let (bytes, values) = weights(&mut Random(3), kind, 48);
+        let mut file = GgufBuilder::new();
+        file.tensor("v", &[48], kind, &bytes);
+        let gguf = Gguf::from_bytes(&file.build()).unwrap();
+        assert_eq!(load_vector(&gguf, "v", 48).unwrap(), values);
+    }
+}
