@@ -1,7 +1,8 @@
 """An independent llama in float32 over a GGUF file's own tensors: the yardstick for the engine's logits.
 
-Run: python3 llama_reference.py MODEL.gguf PROMPT_IDS NUM_TOKENS, prompt ids comma-separated. Prints JSON: the greedy ids,
-and the logits of the last prompt position at every 97th id. Needs numpy. Nothing here is shared with the engine.
+Run: python3 llama_reference.py MODEL.gguf IDS.json NUM_TOKENS > ../fixtures/model/reference.json; IDS.json maps a name
+to prompt ids. Per prompt: the greedy ids, at each step the eight best with their logits, and the logits of the last prompt
+position at every 97th id. Needs numpy. Nothing here is shared with the engine.
 """
 import json
 import struct
@@ -102,16 +103,33 @@ def logits(model, weights, ids):
     return norm(x[-1], weights["output_norm.weight"], epsilon) @ weights["token_embd.weight"].T
 
 
+def best(values, count=8):
+    ids = np.argsort(-values, kind="stable")[:count]
+    return {"ids": [int(each) for each in ids], "logits": [round(float(values[each]), 3) for each in ids]}
+
+
 def main():
     model = Gguf(sys.argv[1])
-    ids = [int(each) for each in sys.argv[2].split(",")]
+    with open(sys.argv[2]) as file:
+        prompts = json.load(file)
     weights = {name: model.tensor(name) for name in model.headers}
-    first, greedy = None, []
-    for _ in range(int(sys.argv[3])):
-        out = logits(model, weights, np.array(ids + greedy))
-        first = out if first is None else first
-        greedy.append(int(out.argmax()))
-    print(json.dumps({"prompt": ids, "greedy": greedy, "stride": 97, "logits": [round(float(each), 4) for each in first[::97]]}))
+    cases = []
+    for name, ids in prompts.items():
+        first, candidates = None, []
+        for _ in range(int(sys.argv[3])):
+            out = logits(model, weights, np.array(ids + [step["ids"][0] for step in candidates]))
+            first = out if first is None else first
+            candidates.append(best(out))
+        cases.append(
+            {
+                "name": name,
+                "prompt": ids,
+                "greedy": [step["ids"][0] for step in candidates],
+                "candidates": candidates,
+                "logits": [round(float(each), 4) for each in first[::97]],
+            }
+        )
+    print(json.dumps({"stride": 97, "cases": cases}))
 
 
 if __name__ == "__main__":

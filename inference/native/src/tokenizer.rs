@@ -73,7 +73,8 @@ impl Tokenizer {
         })
     }
 
-    /// Ids of a text. Deterministic; never a control token.
+    /// Ids of a text. Deterministic; never a control token. Bytes that the vocabulary has no token for are left out, as
+    /// they were when the model was trained.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .pipeline
