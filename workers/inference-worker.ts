@@ -10,6 +10,7 @@ import { connectSubscriber } from '../redis/connection.ts';
 import { publishPressure } from '../redis/pool-pressure.ts';
 import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
+import { createEngineHealth } from './engine-health.ts';
 import { observeEngine } from './engine-metrics.ts';
 import { main, startWorkerProcess } from './worker-process.ts';
 
@@ -33,6 +34,12 @@ main('inference-worker', async () => {
     maxNumBatchedTokens: pool.max_num_batched_tokens,
     maxNumSeqs: pool.max_num_seqs,
     onStep: (step) => metrics.engineStep.observe({ pool: poolName }, step.durationMs / 1000),
+    onListenerError: (error) => logger.error({ error }, 'a sequence listener failed'),
+    // A broken engine is not repaired in place: the process goes, its turns continue elsewhere.
+    onFailure: (error) => {
+      logger.fatal({ error }, 'the engine failed');
+      void shutdown.stop(1);
+    },
   });
   shutdown.onStop('model', () => model.close());
   observeEngine(metrics, poolName, model.engine);
@@ -67,5 +74,5 @@ main('inference-worker', async () => {
     maxConcurrentActivities: pool.max_num_seqs * 2,
     graceMs: config.http.drainMs,
   });
-  await run(worker);
+  await run(worker, createEngineHealth(model.engine));
 });
