@@ -6,7 +6,12 @@ import type { SequenceFinish, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import { epochOf } from '../contracts/turn-log.ts';
-import type { ClaimedLog, TurnControl, TurnLogWriter } from '../contracts/turn-log.ts';
+import type {
+  ClaimedLog,
+  TurnControl,
+  TurnLogWriter,
+  TurnSubscription,
+} from '../contracts/turn-log.ts';
 import type { FinishReason } from '../contracts/turn-facts.ts';
 import type { GenerateInput, GenerateResult } from '../contracts/turn-workflow.ts';
 import type { Pool } from '../postgres/pool.ts';
@@ -51,14 +56,17 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
   const epoch = epochOf(input.dispatch, attempt);
   const heartbeats = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
   const cancel = new AbortController();
-  // Listening before claiming: a cancel is either in the claim's answer or on this channel.
-  const listening = await deps.control.onCancel(input.turnId, () => cancel.abort('cancelled'));
+  let listening: TurnSubscription | null = null;
   const onTemporalCancel = (): void =>
     cancel.abort(context.cancellationDetails?.workerShutdown === true ? 'shutdown' : 'cancelled');
   context.cancellationSignal.addEventListener('abort', onTemporalCancel, { once: true });
+  const preparing = preparePrompt(deps, input);
+  preparing.catch(() => undefined); // It is awaited below; until then its failure is nobody's yet.
   try {
+    // Listening before claiming: a cancel is either in the claim's answer or on this channel.
+    listening = await deps.control.onCancel(input.turnId, () => cancel.abort('cancelled'));
     const [prompt, claimed] = await Promise.all([
-      preparePrompt(deps, input),
+      preparing,
       deps.turnLog.claim(input.turnId, epoch),
     ]);
     const log = await ownLog(deps, input, epoch, claimed, prompt);
@@ -68,7 +76,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
     if (epoch > epochOf(1, 1)) await announceRetry(deps, input, epoch, log, attempt);
     const finish = await runSequence(deps, input, epoch, prompt, log, cancel.signal);
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
-    if (cancel.signal.reason === 'shutdown')
+    if (finish.reason === 'abort' && cancel.signal.reason === 'shutdown')
       throw new AppError('GENERATION_FAILED', {
         message: 'the worker is stopping; another one continues',
       });
@@ -86,7 +94,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
   } finally {
     clearInterval(heartbeats);
     context.cancellationSignal.removeEventListener('abort', onTemporalCancel);
-    await listening.close();
+    await listening?.close();
   }
 }
 

