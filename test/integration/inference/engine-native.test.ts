@@ -8,7 +8,7 @@ import { createServedModel } from '../../../inference/served-model.ts';
 import type { ServedModelOptions } from '../../../inference/served-model.ts';
 import type { StepRecord } from '../../../inference/engine.ts';
 import { runSequence, sequenceRequest } from '../../helpers/engine-runs.ts';
-import { MODEL_PATH, describeWithModel, readFixture } from '../../unit/inference/native/model.ts';
+import { MODEL_PATH, describeWithModel, readFixture } from './native/model.ts';
 
 const user = (content: string): ChatMessage[] => [{ role: 'user', content }];
 const SEEDED: SamplingParams = { temperature: 0.8, topP: 0.95, topK: 40, seed: 20_241 };
