@@ -1,8 +1,5 @@
 //! The memory of keys and values: fixed slots, as f16 bits. Who owns which slot is decided above, in TypeScript.
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
 use crate::error::{Error, Result};
 
 /// One layer's slots: [slot, `num_kv_heads` · `head_dim`] for keys and for values.
@@ -47,18 +44,5 @@ impl KvPool {
 
     pub fn num_slots(&self) -> usize {
         self.num_blocks * self.block_size
-    }
-}
-
-/// Rounds to f16; values beyond its range saturate, so that no infinity enters an attention.
-pub fn store_f16(values: &[f32], out: &mut [u16]) {
-    use half::slice::HalfBitsSliceExt;
-    let mut clamped = [0.0_f32; 64];
-    for (values, out) in values.chunks(64).zip(out.chunks_mut(64)) {
-        for (clamped, value) in clamped.iter_mut().zip(values) {
-            *clamped = value.clamp(-65504.0, 65504.0);
-        }
-        out.reinterpret_cast_mut::<f16>()
-            .convert_from_f32_slice(&clamped[..values.len()]);
     }
 }

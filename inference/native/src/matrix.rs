@@ -110,22 +110,33 @@ impl Matrix {
     /// Writes row `row` as floats; `out` has `num_columns` places.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         let (tile, lane) = (self.tile(row / TILE), row % TILE);
-        for (column, value) in out.iter_mut().enumerate().take(self.num_columns) {
-            let (block, at) = (column / BLOCK, column % BLOCK);
-            *value = match self.layout {
-                Layout::F32 => f32_at(tile, (column * TILE + lane) * 4),
-                Layout::Q8 => {
-                    let from = &tile[block * Q8_BYTES..];
-                    let byte = from[64 + at / 4 * 64 + lane * 4 + at % 4];
-                    f32_at(from, lane * 4) * (f32::from(byte) - 128.0)
+        match self.layout {
+            Layout::F32 => {
+                for (column, value) in out.iter_mut().enumerate() {
+                    *value = f32_at(tile, (column * TILE + lane) * 4);
                 }
-                Layout::Q4 => {
-                    let from = &tile[block * Q4_BYTES..];
-                    let byte = from[64 + at % 16 / 4 * 64 + lane * 4 + at % 4];
-                    let nibble = if at < 16 { byte & 15 } else { byte >> 4 };
-                    f16_at(from, 32 + lane * 2) + f16_at(from, lane * 2) * f32::from(nibble)
+            }
+            Layout::Q8 => {
+                for (out, block) in out.chunks_exact_mut(BLOCK).zip(tile.chunks_exact(Q8_BYTES)) {
+                    let scale = f32_at(block, lane * 4);
+                    let chunks = block[64..].chunks_exact(64);
+                    for (out, chunk) in out.as_chunks_mut::<4>().0.iter_mut().zip(chunks) {
+                        for (out, byte) in out.iter_mut().zip(&chunk[lane * 4..]) {
+                            *out = scale * (f32::from(*byte) - 128.0);
+                        }
+                    }
                 }
-            };
+            }
+            Layout::Q4 => {
+                for (out, block) in out.chunks_exact_mut(BLOCK).zip(tile.chunks_exact(Q4_BYTES)) {
+                    let (scale, minimum) = (f16_at(block, lane * 2), f16_at(block, 32 + lane * 2));
+                    for at in 0..BLOCK / 2 {
+                        let byte = block[64 + at / 4 * 64 + lane * 4 + at % 4];
+                        out[at] = minimum + scale * f32::from(byte & 15);
+                        out[at + BLOCK / 2] = minimum + scale * f32::from(byte >> 4);
+                    }
+                }
+            }
         }
     }
 

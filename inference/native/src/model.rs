@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
+use crate::kernels::MAX_ROWS;
 use crate::matrix::{BLOCK, Matrix, TILE, load_vector};
 
 /// A million positions of 128 values: bounds what a hostile header can make us allocate.
@@ -90,7 +91,7 @@ impl Shape {
             )))
         };
         if !self.num_heads.is_multiple_of(self.num_kv_heads)
-            || self.num_heads / self.num_kv_heads > 16
+            || self.num_heads / self.num_kv_heads > MAX_ROWS
         {
             return wrong("grouping of heads");
         }
@@ -103,7 +104,7 @@ impl Shape {
         }
         if !self.width.is_multiple_of(BLOCK)
             || !self.ffn_width.is_multiple_of(BLOCK)
-            || !self.q_width().is_multiple_of(BLOCK)
+            || !(self.q_width() / self.num_kv_heads).is_multiple_of(BLOCK)
         {
             return wrong("width");
         }

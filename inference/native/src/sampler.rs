@@ -21,10 +21,25 @@ pub struct Sampling {
 /// Candidates sorted at first when a nucleus is asked for; grown until the mass is reached.
 const FIRST_CANDIDATES: usize = 256;
 
-/// Picks a token. `logits` are overwritten. Fails when they hold a NaN: the weights or the step are broken.
+impl Sampling {
+    /// The best token is taken, whatever the draw.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature <= 0.0 || self.top_k == 1
+    }
+}
+
+/// The most likely token and its logit. Fails when one is a NaN: the weights or the step are broken.
+pub fn best(kernels: &Kernels, logits: &[f32]) -> Result<(u32, f32)> {
+    // SAFETY: `kernels` comes from `Kernels::detect`, which only offers what this processor has.
+    let found = unsafe { (kernels.argmax)(logits) };
+    let (id, logit) = found.ok_or_else(|| Error::new("the logits are not numbers"))?;
+    Ok((id as u32, logit))
+}
+
+/// Picks a token. `logits` are overwritten. Fails as `best` does.
 pub fn sample(kernels: &Kernels, logits: &mut [f32], sampling: Sampling) -> Result<u32> {
-    let (best, max) = argmax(logits)?;
-    if sampling.temperature <= 0.0 || sampling.top_k == 1 {
+    let (best, max) = best(kernels, logits)?;
+    if sampling.is_greedy() {
         return Ok(best);
     }
     // SAFETY: `kernels` comes from `Kernels::detect`, which only offers what this processor has.
@@ -47,21 +62,6 @@ pub fn sample(kernels: &Kernels, logits: &mut [f32], sampling: Sampling) -> Resu
     );
     let mass: f64 = kept.iter().map(|(_, weight)| f64::from(*weight)).sum();
     Ok(walk(kept.into_iter(), draw * mass, best))
-}
-
-fn argmax(logits: &[f32]) -> Result<(u32, f32)> {
-    let (mut best, mut max) = (0, f32::NEG_INFINITY);
-    let mut has_nan = false;
-    for (id, logit) in logits.iter().enumerate() {
-        has_nan |= logit.is_nan();
-        if *logit > max {
-            (best, max) = (id as u32, *logit);
-        }
-    }
-    if has_nan || max == f32::NEG_INFINITY {
-        return Err(Error::new("the logits are not numbers"));
-    }
-    Ok((best, max))
 }
 
 /// The most likely candidates, best first, until their weights reach `mass` or `top_k` of them are taken.

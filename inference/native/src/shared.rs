@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 pub struct Shared<T> {
     at: *mut T,
     len: usize,
-    /// Set when the buffer is owned, not borrowed.
-    owned: Option<Vec<T>>,
+    /// Empty when the buffer is borrowed.
+    owned: Vec<T>,
     marker: PhantomData<UnsafeCell<T>>,
 }
 
@@ -17,14 +17,9 @@ unsafe impl<T: Send> Send for Shared<T> {}
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T: Copy + Default> Shared<T> {
-    pub fn zeroed(len: usize) -> Self {
-        let mut owned = vec![T::default(); len];
-        Self {
-            at: owned.as_mut_ptr(),
-            len,
-            owned: Some(owned),
-            marker: PhantomData,
-        }
+    /// An owned buffer without any room; see `grow`.
+    pub fn new() -> Self {
+        Self::borrow(&mut [])
     }
 
     /// Views a buffer that outlives the step.
@@ -32,8 +27,17 @@ impl<T: Copy + Default> Shared<T> {
         Self {
             at: buffer.as_mut_ptr(),
             len: buffer.len(),
-            owned: None,
+            owned: Vec::new(),
             marker: PhantomData,
+        }
+    }
+
+    /// Makes room for at least `len` values; what they are is whatever was left there.
+    pub fn grow(&mut self, len: usize) {
+        if len > self.len {
+            self.owned.resize(len, T::default());
+            self.at = self.owned.as_mut_ptr();
+            self.len = len;
         }
     }
 
@@ -42,7 +46,7 @@ impl<T: Copy + Default> Shared<T> {
     }
 
     /// # Safety
-    /// Until the next barrier no other thread writes to this part, and none reads it if this one writes.
+    /// Until the next phase no other thread writes to this part, and none reads it if this one writes.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
         assert!(
@@ -51,10 +55,5 @@ impl<T: Copy + Default> Shared<T> {
         );
         // SAFETY: in range by the check above, valid as long as self; exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at.add(start), len) }
-    }
-
-    /// The owned buffer; empty for a borrowed one.
-    pub fn into_vec(self) -> Vec<T> {
-        self.owned.unwrap_or_default()
     }
 }

@@ -1,26 +1,37 @@
-//! A fixed team of threads that runs one closure at a time on all of them. Between jobs they sleep (an idle engine uses
-//! no CPU); inside a job they meet at barriers, spinning briefly before they yield.
+//! A fixed team of threads that runs one job at a time. A job is a sequence of phases; the units of a phase are claimed,
+//! not dealt, so a thread that the system has put aside, or that wakes late, delays nobody: the others do its share.
+//! Between jobs all threads sleep: an idle engine uses no CPU.
 
+mod phases;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Turns of a spin before a waiting thread offers its core: phases last microseconds, but cores are shared.
-const SPINS: u32 = 3000;
+use self::phases::{Phases, wait_until};
 
-type Job = &'static (dyn Fn(usize) + Sync);
+type Job = &'static (dyn Fn(&Member<'_>) + Sync);
 
 struct State {
+    /// None once the job is over: who wakes after that has missed it.
     job: Option<Job>,
     /// Counts jobs, so that a thread never runs one twice.
     generation: u64,
+    /// The number of the job's first phase.
+    first_phase: u32,
     is_closing: bool,
 }
 
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    barrier: Barrier,
+    /// Threads, other than the caller of `run`, that hold the job. Raised under the lock.
+    inside: AtomicUsize,
+    phases: Phases,
 }
 
 pub struct Team {
@@ -31,15 +42,16 @@ pub struct Team {
 impl Team {
     /// `num_threads` includes the thread that calls `run`.
     pub fn new(num_threads: usize) -> Self {
-        let num_threads = num_threads.max(1);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 job: None,
                 generation: 0,
+                first_phase: 0,
                 is_closing: false,
             }),
             wake: Condvar::new(),
-            barrier: Barrier::new(num_threads),
+            inside: AtomicUsize::new(0),
+            phases: Phases::default(),
         });
         let threads = (1..num_threads)
             .map(|index| {
@@ -57,39 +69,29 @@ impl Team {
         self.threads.len() + 1
     }
 
-    /// Runs `job(thread)` on every thread of the team, this one as 0, and returns when all are done. All threads must
-    /// make the same calls to `barrier`.
-    pub fn run(&self, job: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: the reference outlives its use: every thread passes the closing barrier below after its last use of the
-        // job and before this function returns.
-        let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
+    /// Runs `job` on the threads of the team that come in time, this one as 0, and returns when all its phases are done.
+    /// On every thread the job must call `Member::each` the same number of times with the same totals.
+    pub fn run(&self, job: &(dyn Fn(&Member<'_>) + Sync)) {
+        // SAFETY: the reference outlives its use: a thread takes the job and raises `inside` under the lock; below, the job
+        // is taken back under the lock, and `inside` is awaited before this function returns.
+        let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(&Member<'_>) + Sync), Job>(job) };
+        let first_phase = self.shared.phases.current();
         {
-            let mut state = self
-                .shared
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.shared.lock();
             state.job = Some(job);
             state.generation += 1;
+            state.first_phase = first_phase;
         }
         self.shared.wake.notify_all();
-        guarded(job, 0);
-        self.shared.barrier.wait();
-    }
-
-    /// Inside a job: returns once every thread of the team has called it.
-    pub fn barrier(&self) {
-        self.shared.barrier.wait();
+        guarded(job, &Member::new(&self.shared, 0, first_phase));
+        self.shared.lock().job = None;
+        wait_until(|| self.shared.inside.load(Ordering::Acquire) == 0);
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_closing = true;
+        self.shared.lock().is_closing = true;
         self.shared.wake.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -97,18 +99,27 @@ impl Drop for Team {
     }
 }
 
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn work(shared: &Shared, index: usize) {
     let mut seen = 0;
     loop {
-        let job = {
-            let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (job, first_phase) = {
+            let mut state = shared.lock();
             loop {
                 if state.is_closing {
                     return;
                 }
-                if state.generation != seen {
+                if let Some(job) = state.job
+                    && state.generation != seen
+                {
                     seen = state.generation;
-                    break state.job;
+                    shared.inside.fetch_add(1, Ordering::Relaxed);
+                    break (job, state.first_phase);
                 }
                 state = shared
                     .wake
@@ -116,87 +127,48 @@ fn work(shared: &Shared, index: usize) {
                     .unwrap_or_else(PoisonError::into_inner);
             }
         };
-        if let Some(job) = job {
-            guarded(job, index);
-        }
-        shared.barrier.wait();
+        guarded(job, &Member::new(shared, index, first_phase));
+        shared.inside.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// A panic in one thread would leave the others at a barrier for ever: the process ends instead and is restarted.
-fn guarded(job: Job, index: usize) {
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(index))).is_err() {
+/// A panic in one thread would leave a unit undone and the others waiting for ever: the process ends and is restarted.
+fn guarded(job: Job, member: &Member<'_>) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(member))).is_err() {
         std::process::abort();
     }
 }
 
-/// A reusable barrier: the last one to come opens it for all.
-struct Barrier {
-    num_threads: usize,
-    arrived: AtomicUsize,
-    round: AtomicUsize,
+/// One thread's part in a job.
+pub struct Member<'a> {
+    shared: &'a Shared,
+    /// Unique among the threads of the team, from 0.
+    pub index: usize,
+    phase: Cell<u32>,
 }
 
-impl Barrier {
-    fn new(num_threads: usize) -> Self {
+impl<'a> Member<'a> {
+    fn new(shared: &'a Shared, index: usize, first_phase: u32) -> Self {
         Self {
-            num_threads,
-            arrived: AtomicUsize::new(0),
-            round: AtomicUsize::new(0),
+            shared,
+            index,
+            phase: Cell::new(first_phase),
         }
     }
 
-    fn wait(&self) {
-        let round = self.round.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.num_threads {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.round.store(round.wrapping_add(1), Ordering::Release);
+    /// The next phase: claims ranges of at most `chunk` of the units 0 … `total` − 1 and works on them. Returns when all
+    /// units are done, by whichever thread; what any thread wrote in the phase can then be read by all.
+    pub fn each(&self, total: usize, chunk: usize, mut work: impl FnMut(Range<usize>)) {
+        if total == 0 {
             return;
         }
-        let mut spins = 0;
-        while self.round.load(Ordering::Acquire) == round {
-            spins += 1;
-            if spins < SPINS {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
+        let phase = self.phase.replace(self.phase.get().wrapping_add(1));
+        let phases = &self.shared.phases;
+        while let Some(range) = phases.claim(phase, total, chunk) {
+            let len = range.len();
+            work(range);
+            phases.finish(phase, total, len);
         }
-    }
-}
-
-/// The share of `total` items that belongs to `thread`: contiguous, sizes differ by at most one.
-pub fn share(total: usize, thread: usize, num_threads: usize) -> std::ops::Range<usize> {
-    total * thread / num_threads..total * (thread + 1) / num_threads
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_a_job_once_on_every_thread_and_waits_for_all() {
-        let team = Team::new(3);
-        for _ in 0..200 {
-            let counts: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
-            team.run(&|thread| {
-                counts[thread].fetch_add(1, Ordering::SeqCst);
-                team.barrier();
-                assert!(counts.iter().all(|each| each.load(Ordering::SeqCst) == 1));
-            });
-            assert!(counts.iter().all(|each| each.load(Ordering::SeqCst) == 1));
-        }
-    }
-
-    #[test]
-    fn shares_cover_everything_once() {
-        for total in 0..40 {
-            for num_threads in 1..7 {
-                let all: Vec<usize> = (0..num_threads)
-                    .flat_map(|thread| share(total, thread, num_threads))
-                    .collect();
-                assert_eq!(all, (0..total).collect::<Vec<_>>());
-            }
-        }
+        wait_until(|| phases.current() != phase);
     }
 }

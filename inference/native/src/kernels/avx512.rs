@@ -1,13 +1,14 @@
 //! AVX-512 with VNNI: one 512-bit lane is one row of a tile, `vpdpbusd` takes four columns at a time.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
+    __m256i, __m512, __m512i, _MM_FROUND_TO_NEAREST_INT, _mm256_loadu_si256, _mm256_storeu_si256,
+    _mm512_add_epi32, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_ph,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
 };
 
-use super::{Column, HeadTask, Kernels, MAX_PASS, TileOutput, portable};
+use super::{Kernels, PANEL, QuantBlock, TileOutput, portable};
 use crate::matrix::{BLOCK, Q4_BYTES, Q8_BYTES, TILE};
 
 pub const KERNELS: Kernels = Kernels {
@@ -18,8 +19,11 @@ pub const KERNELS: Kernels = Kernels {
     quantize,
     rms_norm,
     silu_mul,
-    attend,
+    rotate,
+    store_f16,
+    attend: super::avx512_attention::attend,
     exp_scaled,
+    argmax,
 };
 
 pub fn is_available() -> bool {
@@ -32,51 +36,44 @@ pub fn is_available() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// Calls `$inner::<N>` for the number of columns.
-macro_rules! by_width {
-    ($inner:ident, $tile:expr, $columns:expr, $out:expr) => {
-        match $columns.len() {
-            1 => $inner::<1>($tile, first($columns), $out),
-            2 => $inner::<2>($tile, first($columns), $out),
-            3 => $inner::<3>($tile, first($columns), $out),
-            4 => $inner::<4>($tile, first($columns), $out),
-            5 => $inner::<5>($tile, first($columns), $out),
-            6 => $inner::<6>($tile, first($columns), $out),
-            7 => $inner::<7>($tile, first($columns), $out),
-            _ => $inner::<MAX_PASS>($tile, first($columns), $out),
+/// Calls `$inner::<N>` for the number of tokens, so that loops over them unroll and sums stay in registers.
+macro_rules! by_count {
+    ($count:expr, $inner:ident($($argument:expr),*)) => {
+        match $count {
+            1 => $inner::<1>($($argument),*),
+            2 => $inner::<2>($($argument),*),
+            3 => $inner::<3>($($argument),*),
+            4 => $inner::<4>($($argument),*),
+            5 => $inner::<5>($($argument),*),
+            6 => $inner::<6>($($argument),*),
+            7 => $inner::<7>($($argument),*),
+            _ => $inner::<PANEL>($($argument),*),
         }
     };
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn q4_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
-    by_width!(q4_columns, tile, columns, out);
+fn q4_tile(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
+    by_count!(count, q4_tokens(tile, panel, out));
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn q8_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
-    by_width!(q8_columns, tile, columns, out);
+fn q8_tile(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
+    by_count!(count, q8_tokens(tile, panel, out));
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn f32_tile(tile: &[u8], columns: &[Column<'_>], out: &mut TileOutput) {
-    by_width!(f32_columns, tile, columns, out);
+fn f32_tile(tile: &[u8], tokens: &[&[f32]], out: &mut TileOutput) {
+    by_count!(tokens.len(), f32_tokens(tile, tokens, out));
 }
 
-/// The columns as an array, so that loops over them unroll and sums stay in registers.
-#[inline(always)]
-fn first<'a, 'b, const N: usize>(columns: &'a [Column<'b>]) -> &'a [Column<'b>; N] {
-    columns
-        .first_chunk()
-        .expect("as many columns as the width that was matched")
-}
-
-/// Weights are unpacked once and meet N columns. Two integer accumulators a column hide the latency of the dot.
+/// Weights are unpacked once and meet N tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn q4_columns<const N: usize>(tile: &[u8], columns: &[Column<'_>; N], out: &mut TileOutput) {
+fn q4_tokens<const N: usize>(tile: &[u8], panel: &[QuantBlock], out: &mut TileOutput) {
     let low = _mm512_set1_epi8(15);
     let mut sums = [_mm512_setzero_ps(); N];
-    for (block, data) in tile.as_chunks::<Q4_BYTES>().0.iter().enumerate() {
+    let inputs = panel.as_chunks::<PANEL>().0;
+    for (data, inputs) in tile.as_chunks::<Q4_BYTES>().0.iter().zip(inputs) {
         // SAFETY: `data` has 320 bytes: 32 + 32 of scales and minima, then four chunks of 64.
         let (scale, minimum, packed) = unsafe {
             let at = data.as_ptr();
@@ -93,25 +90,22 @@ fn q4_columns<const N: usize>(tile: &[u8], columns: &[Column<'_>; N], out: &mut 
             weights[chunk] = _mm512_and_si512(bytes, low);
             weights[chunk + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low);
         }
-        for index in 0..N {
-            let (column, sum) = (&columns[index], &mut sums[index]);
-            let dot =
-                _mm512_cvtepi32_ps(dot_block(&weights, column, block, _mm512_setzero_si512()));
-            *sum = _mm512_fmadd_ps(
-                dot,
-                _mm512_mul_ps(scale, _mm512_set1_ps(column.scales[block])),
-                *sum,
-            );
-            *sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(column.sums[block]), *sum);
+        for token in 0..N {
+            let (input, sum) = (&inputs[token], &mut sums[token]);
+            let dot = _mm512_cvtepi32_ps(dot_block::<N>(&weights, input, _mm512_setzero_si512()));
+            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(input.scale));
+            *sum = _mm512_fmadd_ps(dot, scale, *sum);
+            *sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(input.sum), *sum);
         }
     }
     store(&sums, out);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn q8_columns<const N: usize>(tile: &[u8], columns: &[Column<'_>; N], out: &mut TileOutput) {
+fn q8_tokens<const N: usize>(tile: &[u8], panel: &[QuantBlock], out: &mut TileOutput) {
     let mut sums = [_mm512_setzero_ps(); N];
-    for (block, data) in tile.as_chunks::<Q8_BYTES>().0.iter().enumerate() {
+    let inputs = panel.as_chunks::<PANEL>().0;
+    for (data, inputs) in tile.as_chunks::<Q8_BYTES>().0.iter().zip(inputs) {
         let mut weights = [_mm512_setzero_si512(); 8];
         // SAFETY: `data` has 576 bytes: 64 of scales, then eight chunks of 64.
         let scale = unsafe {
@@ -120,55 +114,59 @@ fn q8_columns<const N: usize>(tile: &[u8], columns: &[Column<'_>; N], out: &mut 
             }
             _mm512_loadu_ps(data.as_ptr().cast())
         };
-        for index in 0..N {
-            let (column, sum) = (&columns[index], &mut sums[index]);
+        for token in 0..N {
+            let (input, sum) = (&inputs[token], &mut sums[token]);
             // Weights carry 128 too much; starting at −128 · sum takes it away exactly.
-            let start = _mm512_set1_epi32(-128 * column.integer_sums[block]);
-            let dot = _mm512_cvtepi32_ps(dot_block(&weights, column, block, start));
-            *sum = _mm512_fmadd_ps(
-                dot,
-                _mm512_mul_ps(scale, _mm512_set1_ps(column.scales[block])),
-                *sum,
-            );
+            let start = _mm512_set1_epi32(-128 * input.integer_sum);
+            let dot = _mm512_cvtepi32_ps(dot_block::<N>(&weights, input, start));
+            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(input.scale));
+            *sum = _mm512_fmadd_ps(dot, scale, *sum);
         }
     }
     store(&sums, out);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn f32_columns<const N: usize>(tile: &[u8], columns: &[Column<'_>; N], out: &mut TileOutput) {
+fn f32_tokens<const N: usize>(tile: &[u8], tokens: &[&[f32]], out: &mut TileOutput) {
     let mut sums = [_mm512_setzero_ps(); N];
     for (index, weights) in tile.as_chunks::<{ TILE * 4 }>().0.iter().enumerate() {
         // SAFETY: `weights` has 64 bytes.
         let weights = unsafe { _mm512_loadu_ps(weights.as_ptr().cast()) };
-        for (column, sum) in columns.iter().zip(&mut sums) {
-            *sum = _mm512_fmadd_ps(weights, _mm512_set1_ps(column.values[index]), *sum);
+        for (values, sum) in tokens.iter().zip(&mut sums) {
+            *sum = _mm512_fmadd_ps(weights, _mm512_set1_ps(values[index]), *sum);
         }
     }
     store(&sums, out);
 }
 
+/// A few tokens need two accumulators each to hide the latency of the dot; many hide it for each other.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn dot_block(weights: &[__m512i; 8], column: &Column<'_>, block: usize, start: __m512i) -> __m512i {
-    let quants = &column.quants[block * BLOCK..(block + 1) * BLOCK];
+fn dot_block<const N: usize>(
+    weights: &[__m512i; 8],
+    input: &QuantBlock,
+    start: __m512i,
+) -> __m512i {
+    let fours = input.quants.as_chunks::<4>().0;
+    if N > 3 {
+        let mut all = start;
+        for (weight, four) in weights.iter().zip(fours) {
+            all = _mm512_dpbusd_epi32(all, *weight, broadcast(*four));
+        }
+        return all;
+    }
     let (mut even, mut odd) = (start, _mm512_setzero_si512());
-    for (pair, eight) in quants.as_chunks::<8>().0.iter().enumerate() {
-        even = _mm512_dpbusd_epi32(even, weights[pair * 2], broadcast(*eight, 0));
-        odd = _mm512_dpbusd_epi32(odd, weights[pair * 2 + 1], broadcast(*eight, 4));
+    for pair in 0..4 {
+        even = _mm512_dpbusd_epi32(even, weights[pair * 2], broadcast(fours[pair * 2]));
+        odd = _mm512_dpbusd_epi32(odd, weights[pair * 2 + 1], broadcast(fours[pair * 2 + 1]));
     }
     _mm512_add_epi32(even, odd)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn broadcast(eight: [i8; 8], at: usize) -> __m512i {
-    _mm512_set1_epi32(i32::from_le_bytes([
-        eight[at] as u8,
-        eight[at + 1] as u8,
-        eight[at + 2] as u8,
-        eight[at + 3] as u8,
-    ]))
+fn broadcast(four: [i8; 4]) -> __m512i {
+    _mm512_set1_epi32(i32::from_le_bytes(four.map(|quant| quant as u8)))
 }
 
 /// SAFETY: `at` points to 64 readable bytes.
@@ -194,105 +192,45 @@ fn store<const N: usize>(sums: &[__m512; N], out: &mut TileOutput) {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
-fn quantize(
-    values: &[f32],
-    quants: &mut [i8],
-    scales: &mut [f32],
-    sums: &mut [f32],
-    integer_sums: &mut [i32],
-) {
-    portable::quantize(values, quants, scales, sums, integer_sums);
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
+    portable::quantize(values, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
 fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
     portable::rms_norm(input, weight, epsilon, output);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
 fn silu_mul(gate: &mut [f32; TILE], up: &[f32; TILE]) {
     portable::silu_mul(gate, up);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
-fn attend(task: &mut HeadTask<'_>) {
-    match (task.group, task.head_dim) {
-        (1, 64) => attend_in_registers::<1, 4>(task),
-        (2, 64) => attend_in_registers::<2, 4>(task),
-        (3, 64) => attend_in_registers::<3, 4>(task),
-        (4, 64) => attend_in_registers::<4, 4>(task),
-        (1, 128) => attend_in_registers::<1, 8>(task),
-        (2, 128) => attend_in_registers::<2, 8>(task),
-        _ => portable::attend(task),
-    }
+fn rotate(values: &mut [f32; TILE], angles: &[(f32, f32)]) {
+    portable::rotate(values, angles);
 }
 
-/// As `portable::attend`, operation for operation, for G query heads of C · 16 values: each key and value is widened once
-/// for the whole group, and the outputs stay in registers over all positions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
-fn attend_in_registers<const G: usize, const C: usize>(task: &mut HeadTask<'_>) {
-    let num_positions = task.num_positions;
-    let scale = 1.0 / (task.head_dim as f32).sqrt();
-    let mut queries = [[_mm512_setzero_ps(); C]; G];
-    for (query, values) in queries.iter_mut().zip(task.queries.chunks_exact(C * 16)) {
-        for (chunk, values) in query.iter_mut().zip(values.as_chunks::<16>().0) {
-            // SAFETY: a chunk is 16 floats.
-            *chunk = unsafe { _mm512_loadu_ps(values.as_ptr()) };
-        }
-    }
-    let mut largest = [f32::NEG_INFINITY; G];
-    for position in 0..num_positions {
-        let key = widen::<C>(task.keys, portable::entry(task, position));
-        for query in 0..G {
-            let mut lanes = _mm512_setzero_ps();
-            for chunk in 0..C {
-                lanes = _mm512_fmadd_ps(queries[query][chunk], key[chunk], lanes);
-            }
-            let score = _mm512_reduce_add_ps(lanes) * scale;
-            task.scores[query * num_positions + position] = score;
-            largest[query] = largest[query].max(score);
-        }
-    }
-    portable::softmax(
-        &mut task.scores[..G * num_positions],
-        num_positions,
-        &largest,
-    );
-    let mut sums = [[_mm512_setzero_ps(); C]; G];
-    for position in 0..num_positions {
-        let value = widen::<C>(task.values, portable::entry(task, position));
-        for query in 0..G {
-            let weight = _mm512_set1_ps(task.scores[query * num_positions + position]);
-            for chunk in 0..C {
-                sums[query][chunk] = _mm512_fmadd_ps(weight, value[chunk], sums[query][chunk]);
-            }
-        }
-    }
-    for (out, sums) in task.output.chunks_exact_mut(C * 16).zip(&sums) {
-        for (out, sum) in out.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
-            // SAFETY: a chunk is 16 floats.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), *sum) };
-        }
+fn store_f16(values: &[f32; TILE], out: &mut [u16; TILE]) {
+    let limit = _mm512_set1_ps(65504.0);
+    // SAFETY: 16 floats are read, 16 times 16 bits are written.
+    unsafe {
+        let values = _mm512_loadu_ps(values.as_ptr());
+        // The operand order lets a NaN through.
+        let clamped = _mm512_max_ps(_mm512_set1_ps(-65504.0), _mm512_min_ps(limit, values));
+        let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(clamped);
+        _mm256_storeu_si256(out.as_mut_ptr().cast(), halves);
     }
 }
 
-/// C · 16 f16 values from `at` on, as floats.
-#[inline]
-#[target_feature(enable = "avx512f,avx2")]
-fn widen<const C: usize>(values: &[u16], at: usize) -> [__m512; C] {
-    let mut wide = [_mm512_setzero_ps(); C];
-    for (chunk, values) in wide
-        .iter_mut()
-        .zip(values[at..at + C * 16].as_chunks::<16>().0)
-    {
-        // SAFETY: a chunk is 32 bytes.
-        *chunk = unsafe { half_floats(values.as_ptr().cast()) };
-    }
-    wide
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
 fn exp_scaled(values: &mut [f32], max: f32, scale: f32) -> f32 {
     portable::exp_scaled(values, max, scale)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+fn argmax(values: &[f32]) -> Option<(usize, f32)> {
+    portable::argmax(values)
 }

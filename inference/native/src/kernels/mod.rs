@@ -5,45 +5,53 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_attention;
 pub mod portable;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::matrix::TILE;
+use crate::matrix::{BLOCK, TILE};
 
-/// Most activation columns of one pass over a tile.
-pub const MAX_PASS: usize = 8;
+/// Tokens that meet a tile of weights in one pass. Their quantised blocks lie side by side, so that a kernel walks one
+/// pointer: block `b` of token `t` of a panel is at `b · PANEL + t`.
+pub const PANEL: usize = 8;
 
-/// One token's activations as a matrix reads them. Pointers into `Activations`, valid for `num_columns` of the matrix.
-#[derive(Clone, Copy)]
-pub struct Column<'a> {
-    /// The values themselves, for unquantised weights.
-    pub values: &'a [f32],
-    /// Per block of 32: quantised values, scale, scale · sum, and plain integer sum.
-    pub quants: &'a [i8],
-    pub scales: &'a [f32],
-    pub sums: &'a [f32],
-    pub integer_sums: &'a [i32],
+/// Most query rows (tokens times query heads of a KV head) of one attention task.
+pub const MAX_ROWS: usize = 16;
+
+/// 32 activations of one token: value = scale · quant.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[repr(C, align(16))]
+pub struct QuantBlock {
+    pub quants: [i8; BLOCK],
+    pub scale: f32,
+    /// scale · sum of the quants
+    pub sum: f32,
+    /// sum of the quants
+    pub integer_sum: i32,
 }
 
-/// 16 outputs of a tile for each column of a pass.
-pub type TileOutput = [[f32; TILE]; MAX_PASS];
+/// 16 outputs of a tile for each token of a panel.
+pub type TileOutput = [[f32; TILE]; PANEL];
 
-/// tile bytes, columns (1 … `MAX_PASS`), outputs (as many as columns are written).
-pub type TileKernel = unsafe fn(&[u8], &[Column<'_>], &mut TileOutput);
+/// tile bytes, a panel's blocks, number of its tokens (1 … `PANEL`), outputs (as many as tokens are written).
+pub type QuantTileKernel = unsafe fn(&[u8], &[QuantBlock], usize, &mut TileOutput);
 
-/// values → quants, scales, sums, integer sums.
-pub type QuantizeKernel = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [f32], &mut [i32]);
+/// tile bytes, each token's values (1 … `PANEL` tokens), outputs.
+pub type FloatTileKernel = unsafe fn(&[u8], &[&[f32]], &mut TileOutput);
 
-/// One token's attention over one KV head and its group of query heads.
+/// Attention of some tokens of one sequence over one KV head, with the head's group of query heads. A row is one query
+/// head of one token.
 pub struct HeadTask<'a> {
-    /// [group · `head_dim`] queries, rope applied.
+    /// Row `t · group + g` of the queries begins at `t · query_stride + g · head_dim`; rope is applied.
     pub queries: &'a [f32],
+    pub query_stride: usize,
     pub group: usize,
     pub head_dim: usize,
-    /// Positions 0 … `num_positions` − 1 are attended to.
-    pub num_positions: usize,
+    /// [tokens] each attends to positions 0 … its own. tokens · group is at most `MAX_ROWS`.
+    pub positions: &'a [i32],
     /// Block ids of the sequence in order.
     pub block_table: &'a [i32],
     pub block_size: usize,
@@ -52,28 +60,34 @@ pub struct HeadTask<'a> {
     pub values: &'a [u16],
     pub kv_stride: usize,
     pub head_offset: usize,
-    /// [group · `head_dim`]
+    /// [row, `head_dim`]
     pub output: &'a mut [f32],
-    /// [group · `num_positions`] at least
+    /// [row, `score_stride`], at least as long as positions + 1 rounded up to 16
     pub scores: &'a mut [f32],
+    pub score_stride: usize,
 }
 
 /// The functions of one instruction set. Calling one is safe exactly when the set was detected, as `detect` does.
 #[derive(Clone, Copy)]
 pub struct Kernels {
     pub name: &'static str,
-    pub q4_tile: TileKernel,
-    pub q8_tile: TileKernel,
-    pub f32_tile: TileKernel,
-    /// values → quants, scales, sums, integer sums, per block of 32
-    pub quantize: QuantizeKernel,
+    pub q4_tile: QuantTileKernel,
+    pub q8_tile: QuantTileKernel,
+    pub f32_tile: FloatTileKernel,
+    pub quantize: unsafe fn(&[f32; BLOCK], &mut QuantBlock),
     /// input, weight, epsilon → output
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     /// gate, up → silu(gate) · up in place of gate
     pub silu_mul: unsafe fn(&mut [f32; TILE], &[f32; TILE]),
+    /// Rotates neighbouring pairs by (cos, sin), as many as there are.
+    pub rotate: unsafe fn(&mut [f32; TILE], &[(f32, f32)]),
+    /// Rounds to f16; values beyond its range saturate, so that no infinity enters an attention.
+    pub store_f16: unsafe fn(&[f32; TILE], &mut [u16; TILE]),
     pub attend: unsafe fn(&mut HeadTask<'_>),
-    /// Replaces logits by exp(logit − max) · 1/temperature scaled; returns the sum.
+    /// Replaces each logit by exp((logit − max) · scale); returns the sum.
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
+    /// The first of the largest, and its value; none when one is a NaN or all are −∞.
+    pub argmax: unsafe fn(&[f32]) -> Option<(usize, f32)>,
 }
 
 impl Kernels {

@@ -1,41 +1,39 @@
 //! Float loops written so that a compiler vectorises them for whatever instruction set the caller enables: fixed lanes,
 //! fixed order, explicit fused multiply-adds. Inlined into each set's wrappers.
 
-use super::HeadTask;
+use super::{HeadTask, MAX_ROWS, QuantBlock};
 use crate::matrix::{BLOCK, TILE};
 
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 
-/// Symmetric 8-bit quantisation by blocks of 32: scale = max |x| / 127, ties to even.
+/// 1.5 · 2²³: adding it rounds a float of less than 2²² to an integer, ties to even, and leaves that integer in the lower
+/// bits. Rust's own conversions saturate, which no instruction does.
+const ROUND: f32 = 12_582_912.0;
+
+/// Symmetric 8-bit quantisation: scale = max |x| / 127, ties to even. A NaN or an infinity makes the scale one.
 #[inline(always)]
-pub fn quantize(
-    values: &[f32],
-    quants: &mut [i8],
-    scales: &mut [f32],
-    sums: &mut [f32],
-    integer_sums: &mut [i32],
-) {
-    for (block, chunk) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-        let mut lanes = [0.0_f32; LANES];
-        for half in chunk.as_chunks::<LANES>().0 {
-            for (lane, value) in lanes.iter_mut().zip(half) {
-                *lane = lane.max(value.abs());
-            }
-        }
-        let largest = lanes.iter().fold(0.0_f32, |all, each| all.max(*each));
-        let scale = largest / 127.0;
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        let out = &mut quants[block * BLOCK..(block + 1) * BLOCK];
-        let mut sum = 0_i32;
-        for (quant, value) in out.iter_mut().zip(chunk) {
-            let rounded = (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i32;
-            *quant = rounded as i8;
-            sum += rounded;
-        }
-        scales[block] = scale;
-        sums[block] = scale * sum as f32;
-        integer_sums[block] = sum;
+pub fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
+    // As bits, magnitudes order like integers, and a NaN is the largest.
+    let largest = values
+        .iter()
+        .fold(0, |largest: u32, value| largest.max(value.abs().to_bits()));
+    let largest = f32::from_bits(largest);
+    let scale = largest / 127.0;
+    // Below the normal numbers an inverse would overflow; such a block is as good as zero.
+    let inverse = if scale >= f32::MIN_POSITIVE {
+        1.0 / scale
+    } else {
+        0.0
+    };
+    let mut sum = 0;
+    for (quant, value) in out.quants.iter_mut().zip(values) {
+        let rounded = (value * inverse + ROUND).to_bits() as i8;
+        *quant = rounded;
+        sum += i32::from(rounded);
     }
+    out.scale = scale;
+    out.sum = scale * sum as f32;
+    out.integer_sum = sum;
 }
 
 #[inline(always)]
@@ -63,12 +61,20 @@ pub fn silu_mul(gate: &mut [f32; TILE], up: &[f32; TILE]) {
     }
 }
 
+#[inline(always)]
+pub fn rotate(values: &mut [f32; TILE], angles: &[(f32, f32)]) {
+    for ([x, y], (cos, sin)) in values.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+        (*x, *y) = (*x * cos - *y * sin, *x * sin + *y * cos);
+    }
+}
+
 /// e^x within 2 units in the last place for |x| < 87; clamped beyond.
 /// Source: range reduction by ln 2 in two parts and the degree-5 polynomial of the Cephes library's `expf`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4_f32;
@@ -81,7 +87,8 @@ pub fn exp(x: f32) -> f32 {
     ] {
         p = p.mul_add(r, coefficient);
     }
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The integer n is in the lower bits; all above the exponent's eight is shifted out.
+    let power = f32::from_bits((rounded.to_bits().wrapping_add(127)) << 23);
     (p * r).mul_add(r, r + 1.0) * power
 }
 
@@ -103,39 +110,53 @@ pub fn exp_scaled(values: &mut [f32], max: f32, scale: f32) -> f32 {
     reduce(&lanes)
 }
 
+#[inline(always)]
+pub fn argmax(values: &[f32]) -> Option<(usize, f32)> {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut has_nan = [false; LANES];
+    let (chunks, tail) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            has_nan[lane] |= chunk[lane].is_nan();
+            lanes[lane] = if chunk[lane] > lanes[lane] {
+                chunk[lane]
+            } else {
+                lanes[lane]
+            };
+        }
+    }
+    let is_broken = has_nan.contains(&true) || tail.iter().any(|value| value.is_nan());
+    let all = lanes.iter().chain(tail);
+    let max = all.fold(f32::NEG_INFINITY, |max, value| max.max(*value));
+    if is_broken || max == f32::NEG_INFINITY {
+        return None;
+    }
+    let at = values.iter().position(|value| *value >= max)?;
+    Some((at, max))
+}
+
 /// Softmax attention in two passes over the positions, in order, so that a token's result depends on nothing else.
 #[inline(always)]
 pub fn attend(task: &mut HeadTask<'_>) {
-    let HeadTask {
-        group,
-        head_dim,
-        num_positions,
-        ..
-    } = *task;
+    let head_dim = task.head_dim;
     let scale = 1.0 / (head_dim as f32).sqrt();
-    let mut largest = [f32::NEG_INFINITY; 16];
-    for position in 0..num_positions {
-        let at = entry(task, position);
-        let key = &task.keys[at..at + head_dim];
-        for query in 0..group {
-            let score =
-                dot_f16(&task.queries[query * head_dim..(query + 1) * head_dim], key) * scale;
-            task.scores[query * num_positions + position] = score;
-            largest[query] = largest[query].max(score);
+    for row in 0..task.positions.len() * task.group {
+        let num_positions = task.positions[row / task.group] as usize + 1;
+        let query = &task.queries[query_start(task, row)..][..head_dim];
+        let mut largest = f32::NEG_INFINITY;
+        for position in 0..num_positions {
+            let key = &task.keys[entry(task, position)..][..head_dim];
+            let score = dot_f16(query, key) * scale;
+            task.scores[row * task.score_stride + position] = score;
+            largest = largest.max(score);
         }
-    }
-    softmax(
-        &mut task.scores[..group * num_positions],
-        num_positions,
-        &largest,
-    );
-    task.output.fill(0.0);
-    for position in 0..num_positions {
-        let at = entry(task, position);
-        let value = &task.values[at..at + head_dim];
-        for query in 0..group {
-            let weight = task.scores[query * num_positions + position];
-            let out = &mut task.output[query * head_dim..(query + 1) * head_dim];
+        let scores = &mut task.scores[row * task.score_stride..][..num_positions];
+        softmax(scores, largest);
+        task.output[row * head_dim..(row + 1) * head_dim].fill(0.0);
+        for position in 0..num_positions {
+            let value = &task.values[entry(task, position)..][..head_dim];
+            let weight = task.scores[row * task.score_stride + position];
+            let out = &mut task.output[row * head_dim..(row + 1) * head_dim];
             for (out, value) in out.iter_mut().zip(value) {
                 *out = weight.mul_add(f16_to_f32(*value), *out);
             }
@@ -143,15 +164,20 @@ pub fn attend(task: &mut HeadTask<'_>) {
     }
 }
 
-/// Each row of `num_positions` scores becomes probabilities; `largest` has each row's maximum.
+/// A row of scores becomes probabilities; `largest` is its maximum.
 #[inline(always)]
-pub fn softmax(scores: &mut [f32], num_positions: usize, largest: &[f32]) {
-    for (row, largest) in scores.chunks_exact_mut(num_positions).zip(largest) {
-        let inverse = 1.0 / exp_scaled(row, *largest, 1.0);
-        for score in row {
-            *score *= inverse;
-        }
+pub fn softmax(scores: &mut [f32], largest: f32) {
+    let inverse = 1.0 / exp_scaled(scores, largest, 1.0);
+    for score in scores {
+        *score *= inverse;
     }
+}
+
+/// Where a row's query begins.
+#[inline(always)]
+pub fn query_start(task: &HeadTask<'_>, row: usize) -> usize {
+    debug_assert!(row < MAX_ROWS);
+    row / task.group * task.query_stride + row % task.group * task.head_dim
 }
 
 /// Where a position's key or value of this head begins.

@@ -1,0 +1,106 @@
+//! The attention phase: which tokens attend together, and what becomes of their outputs.
+
+use super::step::Step;
+use super::workspace::{Activations, score_stride};
+use crate::batch::Batch;
+use crate::kernels::{HeadTask, MAX_ROWS};
+use crate::matrix::BLOCK;
+use crate::model::Shape;
+use crate::shared::Shared;
+
+/// Neighbouring tokens of one sequence that attend together.
+pub struct Run {
+    sequence: usize,
+    first_token: usize,
+    num_tokens: usize,
+}
+
+/// Cuts a batch into runs that fit an attention task.
+pub fn runs_of(batch: &Batch, shape: &Shape) -> Vec<Run> {
+    let most = MAX_ROWS / (shape.num_heads / shape.num_kv_heads);
+    let mut runs = Vec::new();
+    for sequence in 0..batch.num_seqs() {
+        let end = batch.query_starts[sequence + 1] as usize;
+        for first_token in (batch.query_starts[sequence] as usize..end).step_by(most) {
+            runs.push(Run {
+                sequence,
+                first_token,
+                num_tokens: most.min(end - first_token),
+            });
+        }
+    }
+    runs
+}
+
+// SAFETY of every `unsafe` block in this impl: as in step.rs.
+impl Step<'_> {
+    /// Leaves the attention's output, quantised, in the input. A unit is a run and a KV head.
+    pub fn attention(&self, keys: &Shared<u16>, values: &Shared<u16>) {
+        let num_kv_heads = self.model.shape.num_kv_heads;
+        // The last runs of a prompt attend to most; claimed first, they leave no long end.
+        self.member
+            .each(self.runs.len() * num_kv_heads, 1, |units| {
+                for unit in units {
+                    let run = &self.runs[self.runs.len() - 1 - unit / num_kv_heads];
+                    self.attend(run, unit % num_kv_heads, keys, values);
+                }
+            });
+    }
+
+    fn attend(&self, run: &Run, kv_head: usize, keys: &Shared<u16>, values: &Shared<u16>) {
+        let shape = &self.model.shape;
+        let (head_dim, q_width) = (shape.head_dim, shape.q_width());
+        let group = shape.num_heads / shape.num_kv_heads;
+        let num_rows = run.num_tokens * group;
+        let score_stride = score_stride(self.batch);
+        let first = run.first_token * q_width;
+        let own = self.own();
+        unsafe {
+            let outputs = own.heads.slice(0, num_rows * head_dim);
+            let mut task = HeadTask {
+                queries: &self.work.query.slice(first, run.num_tokens * q_width)
+                    [kv_head * group * head_dim..],
+                query_stride: q_width,
+                group,
+                head_dim,
+                positions: &self.batch.positions[run.first_token..][..run.num_tokens],
+                block_table: &self.batch.block_tables[run.sequence * self.batch.max_blocks..]
+                    [..self.batch.max_blocks],
+                block_size: self.memory.block_size,
+                keys: keys.slice(0, keys.len()),
+                values: values.slice(0, values.len()),
+                kv_stride: shape.kv_width(),
+                head_offset: kv_head * head_dim,
+                output: outputs,
+                scores: own.scores.slice(0, num_rows * score_stride),
+                score_stride,
+            };
+            (self.kernels.attend)(&mut task);
+            for (index, heads) in outputs.chunks_exact(group * head_dim).enumerate() {
+                let (token, at) = (run.first_token + index, kv_head * group * head_dim);
+                self.store(&self.work.input, token, at, heads, q_width);
+            }
+        }
+    }
+
+    /// Writes some of a token's values, a multiple of `BLOCK`, as they are and quantised.
+    ///
+    /// # Safety
+    /// They belong to this unit alone.
+    pub unsafe fn store(
+        &self,
+        to: &Activations,
+        token: usize,
+        at: usize,
+        values: &[f32],
+        width: usize,
+    ) {
+        unsafe {
+            to.values(token, at, values.len(), width)
+                .copy_from_slice(values);
+            for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+                (self.kernels.quantize)(values, to.block(token, at / BLOCK + index, width));
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything a step writes but keys and values, shared by the team. Buffers only grow.
+
+use crate::batch::Batch;
+use crate::kernels::{MAX_ROWS, PANEL, QuantBlock};
+use crate::matrix::{BLOCK, TILE};
+use crate::model::Shape;
+use crate::shared::Shared;
+
+/// The input of a projection: tokens' values, and the same quantised.
+pub struct Activations {
+    /// [token, width]
+    values: Shared<f32>,
+    /// [token / `PANEL`, width / `BLOCK`, `PANEL`]
+    blocks: Shared<QuantBlock>,
+}
+
+pub struct Workspace {
+    /// [token, width] residual stream
+    pub residual: Shared<f32>,
+    /// What the projections of a layer read: normalised residuals, then the outputs of the attention.
+    pub input: Activations,
+    /// What the down projection reads: written while the input is still read.
+    pub hidden: Activations,
+    /// [token, `q_width`], rope applied
+    pub query: Shared<f32>,
+    /// [sample, vocabulary]
+    pub logits: Shared<f32>,
+    /// [sample]
+    pub sampled: Shared<u32>,
+    /// One a thread.
+    pub own: Vec<Own>,
+}
+
+/// A thread's own scratch.
+pub struct Own {
+    /// One panel of normalised tokens: where they are few, each thread normalises them all, which is cheaper than a phase.
+    pub input: Activations,
+    /// [`MAX_ROWS`, longest context rounded up to 16]
+    pub scores: Shared<f32>,
+    /// [`MAX_ROWS`, `head_dim`]
+    pub heads: Shared<f32>,
+    /// [vocabulary] a copy for the sampler to change
+    pub logits: Shared<f32>,
+}
+
+impl Activations {
+    fn new() -> Self {
+        Self {
+            values: Shared::new(),
+            blocks: Shared::new(),
+        }
+    }
+
+    fn grow(&mut self, num_tokens: usize, width: usize) {
+        let num_tokens = num_tokens.next_multiple_of(PANEL);
+        self.values.grow(num_tokens * width);
+        self.blocks.grow(num_tokens * width / BLOCK);
+    }
+
+    /// `len` values of a token from `at` on.
+    ///
+    /// # Safety
+    /// As of `Shared::slice`, for these values.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn values(&self, token: usize, at: usize, len: usize, width: usize) -> &mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.values.slice(token * width + at, len) }
+    }
+
+    /// # Safety
+    /// As of `Shared::slice`, for this block of this token.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn block(&self, token: usize, block: usize, width: usize) -> &mut QuantBlock {
+        let at = (token / PANEL * (width / BLOCK) + block) * PANEL + token % PANEL;
+        // SAFETY: the caller's promise.
+        unsafe { &mut self.blocks.slice(at, 1)[0] }
+    }
+
+    /// # Safety
+    /// Nobody writes to this panel until the next phase.
+    pub unsafe fn panel(&self, panel: usize, width: usize) -> &[QuantBlock] {
+        let len = width / BLOCK * PANEL;
+        // SAFETY: the caller's promise.
+        unsafe { self.blocks.slice(panel * len, len) }
+    }
+}
+
+impl Workspace {
+    pub fn new(num_threads: usize) -> Self {
+        Self {
+            residual: Shared::new(),
+            input: Activations::new(),
+            hidden: Activations::new(),
+            query: Shared::new(),
+            logits: Shared::new(),
+            sampled: Shared::new(),
+            own: (0..num_threads)
+                .map(|_| Own {
+                    input: Activations::new(),
+                    scores: Shared::new(),
+                    heads: Shared::new(),
+                    logits: Shared::new(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Makes room for a batch that was checked.
+    pub fn fit(&mut self, shape: &Shape, batch: &Batch) {
+        let (tokens, samples) = (batch.num_tokens(), batch.sample_rows.len());
+        self.residual.grow(tokens * shape.width);
+        self.input
+            .grow(tokens.max(samples), shape.width.max(shape.q_width()));
+        self.hidden.grow(tokens, shape.ffn_width);
+        self.query.grow(tokens * shape.q_width());
+        self.logits.grow(samples * shape.vocab_size);
+        self.sampled.grow(samples);
+        let longest = score_stride(batch);
+        for own in &mut self.own {
+            own.input.grow(PANEL, shape.width);
+            own.scores.grow(MAX_ROWS * longest);
+            own.heads.grow(MAX_ROWS * shape.head_dim);
+            own.logits.grow(shape.vocab_size);
+        }
+    }
+}
+
+/// Floats of one row of scores.
+pub fn score_stride(batch: &Batch) -> usize {
+    let longest = batch.context_lens.iter().max().copied().unwrap_or(0);
+    (longest as usize).next_multiple_of(TILE)
+}
