@@ -92,22 +92,22 @@ export class Scheduler {
     }
     const lagging = running.filter((each) => each.state === 'running' && each.numPendingTokens > 1);
     const budget = this.#options.maxNumBatchedTokens - scheduled.length;
-    // NOTE: whoever was just preempted would be admitted into the very blocks that were taken from it.
-    scheduled.push(...this.#catchUp(lagging, budget, preempted.length === 0));
+    scheduled.push(...this.#catchUp(lagging, budget));
     return { scheduled, preempted };
   }
 
   /** Shares `budget` among `lagging`, which is in order of service, and the waiting sequences that fit. */
-  #catchUp(lagging: readonly Sequence[], budget: number, canAdmit: boolean): ScheduledSequence[] {
+  #catchUp(lagging: readonly Sequence[], budget: number): ScheduledSequence[] {
     const shares: { readonly sequence: Sequence; numTokens: number }[] = [];
     let left = budget;
-    let isAdmitting = canAdmit;
+    let isAdmitting = true;
     for (let index = 0; left > 0;) {
       const next = lagging[index];
       const head = isAdmitting ? this.#waiting[0] : undefined;
       let sequence: Sequence;
       if (head !== undefined && (next === undefined || compareService(head, next) < 0)) {
-        // Nobody overtakes the head: else a large prompt would starve behind small ones.
+        // Nobody overtakes the head: else a large prompt would starve behind small ones. It also keeps whoever was just
+        // preempted out: it lacks at least the block that was taken from it, and nobody behind it is asked.
         isAdmitting = this.#admit(head);
         if (!isAdmitting) continue;
         sequence = head;

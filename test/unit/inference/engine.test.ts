@@ -1,5 +1,7 @@
 import fc from 'fast-check';
+import { BlockAllocator } from '../../../inference/block-allocator.ts';
 import { StepEngine } from '../../../inference/engine.ts';
+import { Scheduler } from '../../../inference/scheduler.ts';
 import type { EngineOptions } from '../../../inference/engine.ts';
 import {
   expectedTokens,
@@ -312,6 +314,15 @@ describe('StepEngine abort', () => {
     expect(finish.reason).toBe('abort');
   });
 
+  it('ends with abort when a listener aborts at the last token', async () => {
+    const { engine } = setUp();
+    const request = sequenceRequest([1]);
+    const abortAtLast = (count: number): void => {
+      if (count === 10) engine.abort(request.seqId);
+    };
+    expect((await runSequence(engine, request, abortAtLast)).finish.reason).toBe('abort');
+  });
+
   it('lets a listener abort another sequence of the same step: that one’s token is dropped', async () => {
     const { engine } = setUp();
     const other = sequenceRequest([2]);
@@ -417,6 +428,69 @@ describe('StepEngine failure', () => {
     });
     await engine.close();
     expect(executor.numCloses).toBe(1);
+  });
+
+  it('breaks when its blocks are not in order once it is idle', async () => {
+    const failures: Error[] = [];
+    const { engine } = setUp({}, { onStep: undefined, onFailure: (error) => failures.push(error) });
+    const ended = runSequence(engine, sequenceRequest([1]));
+    const broken = new Error('a block is lost');
+    const spy = jest
+      .spyOn(BlockAllocator.prototype, 'checkIntegrity')
+      .mockImplementationOnce(() => {
+        throw broken;
+      });
+    expect((await ended).finish.reason).toBe('length');
+    expect(failures).toEqual([broken]);
+    expect(() => engine.submit(sequenceRequest([1]), silent)).toThrow(
+      expect.objectContaining({ code: 'GENERATION_FAILED' }),
+    );
+    spy.mockRestore();
+  });
+
+  it('breaks when it has sequences and none can go on', async () => {
+    const { engine } = setUp();
+    const spy = jest
+      .spyOn(Scheduler.prototype, 'schedule')
+      .mockReturnValueOnce({ scheduled: [], preempted: [] });
+    expect((await runSequence(engine, sequenceRequest([1]))).finish).toMatchObject({
+      reason: 'error',
+      error: { code: 'INVARIANT_VIOLATED' },
+    });
+    spy.mockRestore();
+  });
+
+  it('ends every sequence once when the blocks of one cannot be freed', async () => {
+    const { engine, executor, errors } = setUp({ isManual: true }, { onStep: undefined });
+    const requests = [[1], [2], [3]].map((prompt) => sequenceRequest(prompt));
+    const ended = requests.map((request) => runSequence(engine, request));
+    await Promise.resolve();
+    engine.abort(requests[0]?.seqId ?? '');
+    const free = jest.spyOn(BlockAllocator.prototype, 'free').mockImplementationOnce(() => {
+      throw new Error('not held');
+    });
+    executor.releaseStep();
+    free.mockRestore();
+    expect((await Promise.all(ended)).map(({ finish }) => finish.reason)).toEqual([
+      'abort',
+      'error',
+      'error',
+    ]);
+    expect(errors).toEqual([]);
+    await engine.close();
+    expect(executor.numCloses).toBe(1);
+    // Its block is lost for good: nothing to check afterwards.
+    engines.splice(engines.indexOf(engine), 1);
+  });
+
+  it('refuses an id that is live, and takes it again once it has ended', async () => {
+    const { engine } = setUp();
+    const request = sequenceRequest([1]);
+    const first = runSequence(engine, request);
+    expect(() => engine.submit(request, silent)).toThrow(
+      expect.objectContaining({ code: 'INVALID_REQUEST', param: 'seqId' }),
+    );
+    expect((await first).tokens).toEqual((await runSequence(engine, request)).tokens);
   });
 
   it('goes on when a listener throws, and tells of it', async () => {

@@ -154,17 +154,15 @@ describe('Scheduler', () => {
     expect(step()).toEqual(['b:1', 'a:preempted']);
   });
 
-  it('preempts a sequence that itself needs the block when it is the last', () => {
-    const { add, step, scheduler } = setUp(3);
-    const a = add('a', 5);
-    expect(step()).toEqual(['a:5']);
+  it('gives blocks taken from the last to nobody behind it, and not back to it', () => {
+    const { add, step } = setUp(4, { maxNumSeqs: 2 });
+    add('a', 4);
     const b = add('b', 4);
-    scheduler.schedule();
-    expect(b.state).toBe('waiting');
-    a.tokenIds.push(1, 1, 1);
-    a.numComputedTokens = a.tokenIds.length - 1;
-    expect(scheduler.schedule().preempted).toEqual([]);
-    expect(a.blockTable).toHaveLength(3);
+    add('c', 1);
+    expect(step()).toEqual(['a:4', 'b:4']);
+    for (let token = 0; token < 4; token += 1) expect(step()).toEqual(['a:1', 'b:1']);
+    expect(step()).toEqual(['a:1', 'b:preempted']);
+    expect(b.blockTable).toEqual([]);
   });
 
   it('frees the end of a block table first', () => {
