@@ -25,7 +25,6 @@ export interface Acceptance {
   /** The key was used before: the caller gets that turn's stream, and no quota is taken. */
   readonly isRepeat: boolean;
   readonly hasEnded: boolean;
-  readonly reservation: Reservation | null;
 }
 
 /** @throws AppError IDEMPOTENCY_CONFLICT, TURN_CONFLICT, RATE_LIMITED, OVERLOADED, and what planTurn throws */
@@ -36,6 +35,21 @@ export async function acceptAsked(
 ): Promise<Acceptance> {
   const earlier = await findEarlier(deps, asked);
   if (earlier !== null) return repeatOf(earlier);
+  try {
+    return await acceptNew(deps, asked, onReservation);
+  } catch (error) {
+    // The same key may have won in another request meanwhile: then the turn in the way, or the quota, is this one's own.
+    const winner = await findEarlier(deps, asked);
+    if (winner === null) throw error;
+    return repeatOf(winner);
+  }
+}
+
+async function acceptNew(
+  deps: GatewayDeps,
+  asked: AskedTurn,
+  onReservation: (reservation: Reservation) => void,
+): Promise<Acceptance> {
   const { turn, route } = await planTurn(deps.db, deps.catalog, asked);
   const reservation = await reserve(deps, asked.principal, turn);
   onReservation(reservation);
@@ -44,23 +58,14 @@ export async function acceptAsked(
   try {
     await shed(deps, asked.principal, route.pool);
     const outcome = await acceptTurn(deps.db, turn);
-    if (outcome === 'accepted') return { turn, isRepeat: false, hasEnded: false, reservation };
+    if (outcome === 'accepted') return { turn, isRepeat: false, hasEnded: false };
     if (outcome === 'no-conversation') throw new AppError('CONVERSATION_NOT_FOUND');
-    if (outcome === 'conflict') {
-      const [running] = await runningTurns(deps.db, turn.conversationId);
-      throw running === undefined
-        ? new AppError('TURN_CONFLICT')
-        : new TurnConflict(running.turnId);
-    }
+    const [running] = await runningTurns(deps.db, turn.conversationId);
+    throw running === undefined ? new AppError('TURN_CONFLICT') : new TurnConflict(running.turnId);
   } catch (error) {
     await refund(deps, asked.principal, turn);
     throw error;
   }
-  // The same key won the race in another request.
-  await refund(deps, asked.principal, turn);
-  const winner = await findEarlier(deps, asked);
-  if (winner === null) throw new AppError('TURN_CONFLICT');
-  return repeatOf(winner);
 }
 
 /** Creates the log and starts the workflow; both do nothing when they are there. A start that fails takes all of it back. */
@@ -117,7 +122,7 @@ async function findEarlier(deps: GatewayDeps, asked: AskedTurn): Promise<StoredR
 }
 
 function repeatOf(earlier: StoredRequest): Acceptance {
-  return { turn: earlier, isRepeat: true, hasEnded: earlier.endedAt !== null, reservation: null };
+  return { turn: earlier, isRepeat: true, hasEnded: earlier.endedAt !== null };
 }
 
 function reserve(

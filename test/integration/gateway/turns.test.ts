@@ -113,6 +113,20 @@ describe('POST turns', () => {
     expect((await ask(caller, { content: 'another' })).status).toBe(409);
   });
 
+  it('lets every parallel request with one key join the winner, however close they come', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const id = await newConversation(caller);
+      const headers = { 'idempotency-key': `race-${round}` };
+      const from = (index: number): Caller => ({ ...(index % 2 === 0 ? caller : other), headers });
+      const all = await Promise.all(
+        Array.from({ length: 8 }, (_, index) => takeTurn(from(index), id, { content: 'race' })),
+      );
+      await Promise.all(all.map((stream) => stream.ended));
+      expect(all.map(({ status }) => status)).toEqual(Array(8).fill(200));
+      expect(new Set(all.map(turnIdOf)).size).toBe(1);
+    }
+  });
+
   it('keeps the keys of users apart', async () => {
     const mine = await newConversation(caller);
     const stranger = { ...caller, token: harness.tokens.enterprise };
