@@ -17,7 +17,7 @@ interface StoredTurn {
 
 const SHORT = 16;
 /** Long enough to be interrupted in its middle. */
-const LONG = 200;
+const LONG = 400;
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
 const NARROW = { viewport: { width: 390, height: 780 } };
 
