@@ -132,13 +132,13 @@ impl Step<'_> {
             |token| token,
             num_units,
             |input, unit| {
+                let mut block = [[0.0; BLOCK]; PANEL];
+                let (mut gate, mut up): (TileOutput, TileOutput) =
+                    ([[0.0; TILE]; PANEL], [[0.0; TILE]; PANEL]);
                 for panel in 0..num_tokens.div_ceil(PANEL) {
-                    let mut block = [[0.0; BLOCK]; PANEL];
                     let count = PANEL.min(num_tokens - panel * PANEL);
                     for half in 0..BLOCK / TILE {
                         let tile = unit * (BLOCK / TILE) + half;
-                        let (mut gate, mut up): (TileOutput, TileOutput) =
-                            ([[0.0; TILE]; PANEL], [[0.0; TILE]; PANEL]);
                         self.multiply(&weights.gate, tile, input, panel, count, &mut gate);
                         self.multiply(&weights.up, tile, input, panel, count, &mut up);
                         for index in 0..count {

@@ -17,6 +17,8 @@ const GROUP: usize = 24;
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
 pub fn attend(task: &mut HeadTask<'_>) {
     match task.head_dim {
+        // A strip must lie in one block.
+        _ if !task.block_size.is_multiple_of(STRIP) => portable::attend(task),
         64 => attend_in_registers::<4, { GROUP / 4 }>(task),
         128 => attend_in_registers::<8, { GROUP / 8 }>(task),
         _ => portable::attend(task),
@@ -30,10 +32,7 @@ fn attend_in_registers<const C: usize, const R: usize>(task: &mut HeadTask<'_>) 
     for row in 0..task.positions.len() * task.group {
         let num_positions = num_positions(task, row);
         let scores = &mut task.scores[row * task.score_stride..][..num_positions];
-        let largest = scores
-            .iter()
-            .fold(f32::NEG_INFINITY, |max, score| max.max(*score));
-        portable::softmax(scores, largest);
+        portable::softmax(scores);
     }
     let num_rows = task.positions.len() * task.group;
     for first in (0..num_rows).step_by(R) {
@@ -59,12 +58,11 @@ fn score<const C: usize>(task: &mut HeadTask<'_>) {
     let num_rows = (task.positions.len() * task.group).min(MAX_ROWS);
     let latest = task.positions.iter().max().map_or(0, |last| *last as usize);
     for first in (0..=latest).step_by(STRIP) {
-        let mut keys = [[_mm512_setzero_ps(); C]; STRIP];
-        for (index, key) in keys.iter_mut().enumerate() {
-            // Beyond the latest position there may be no block; what is scored there is not read.
-            let position = (first + index).min(latest);
-            *key = widen::<C>(task.keys, portable::entry(task, position));
-        }
+        // The last strip may go beyond the latest position; what is scored there is not read.
+        let strip = strip::<C>(task, task.keys, first);
+        // SAFETY: a strip has an entry for each index.
+        let keys: [[__m512; C]; STRIP] =
+            std::array::from_fn(|index| unsafe { widen::<C>(strip, index * task.kv_stride) });
         for row in 0..num_rows {
             let query = &task.queries[portable::query_start(task, row)..][..C * 16];
             let mut lanes = [_mm512_setzero_ps(); STRIP];
@@ -91,20 +89,28 @@ fn weigh<const C: usize, const R: usize>(task: &mut HeadTask<'_>, first: usize) 
         .min()
         .unwrap_or(0);
     let mut sums = [[_mm512_setzero_ps(); C]; R];
-    let (scores, stride) = (&task.scores[first * task.score_stride..], task.score_stride);
-    let rows: [&[f32]; R] = std::array::from_fn(|row| &scores[row * stride..][..shared]);
-    for position in 0..shared {
-        let value = widen::<C>(task.values, portable::entry(task, position));
-        for row in 0..R {
-            let weight = _mm512_set1_ps(rows[row][position]);
-            for chunk in 0..C {
-                sums[row][chunk] = _mm512_fmadd_ps(weight, value[chunk], sums[row][chunk]);
+    let stride = task.score_stride;
+    let scores = &task.scores[first * stride..(first + R) * stride];
+    for begin in (0..shared).step_by(STRIP) {
+        let strip = strip::<C>(task, task.values, begin);
+        for position in begin..shared.min(begin + STRIP) {
+            // SAFETY: a strip has an entry for each of its positions, and a row of scores one for each of its own.
+            unsafe {
+                let value = widen::<C>(strip, (position - begin) * task.kv_stride);
+                for row in 0..R {
+                    let weight = _mm512_set1_ps(*scores.get_unchecked(row * stride + position));
+                    for chunk in 0..C {
+                        sums[row][chunk] = _mm512_fmadd_ps(weight, value[chunk], sums[row][chunk]);
+                    }
+                }
             }
         }
     }
     for (row, sums) in sums.iter_mut().enumerate() {
         for position in shared..num_positions(task, first + row) {
-            let value = widen::<C>(task.values, portable::entry(task, position));
+            let strip = strip::<C>(task, task.values, position / STRIP * STRIP);
+            // SAFETY: a strip has an entry for each of its positions.
+            let value = unsafe { widen::<C>(strip, position % STRIP * task.kv_stride) };
             let weight = _mm512_set1_ps(scores[row * stride + position]);
             for (sum, value) in sums.iter_mut().zip(&value) {
                 *sum = _mm512_fmadd_ps(weight, *value, *sum);
@@ -118,17 +124,26 @@ fn weigh<const C: usize, const R: usize>(task: &mut HeadTask<'_>, first: usize) 
     }
 }
 
+/// The keys or values of 16 positions from `first` on, `kv_stride` apart.
+#[inline]
+fn strip<'a, const C: usize>(task: &HeadTask<'_>, pool: &'a [u16], first: usize) -> &'a [u16] {
+    let start = portable::entry(task, first);
+    &pool[start..start + (STRIP - 1) * task.kv_stride + C * 16]
+}
+
 /// C · 16 f16 values from `at` on, as floats.
+///
+/// # Safety
+/// There are as many.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
-fn widen<const C: usize>(values: &[u16], at: usize) -> [__m512; C] {
-    let mut wide = [_mm512_setzero_ps(); C];
-    let chunks = values[at..at + C * 16].as_chunks::<16>().0;
-    for (wide, values) in wide.iter_mut().zip(chunks) {
-        // SAFETY: a chunk is 32 bytes.
-        *wide = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(values.as_ptr().cast::<__m256i>())) };
-    }
-    wide
+unsafe fn widen<const C: usize>(values: &[u16], at: usize) -> [__m512; C] {
+    debug_assert!(at + C * 16 <= values.len());
+    // SAFETY: the caller's promise; a chunk is 32 bytes.
+    std::array::from_fn(|chunk| unsafe {
+        let from = values.as_ptr().add(at + chunk * 16);
+        _mm512_cvtph_ps(_mm256_loadu_si256(from.cast::<__m256i>()))
+    })
 }
 
 /// Lane i of the result is the sum of `vectors[i]`, halves first, in the order of `portable::reduce`. Each level halves

@@ -112,23 +112,9 @@ pub fn exp_scaled(values: &mut [f32], max: f32, scale: f32) -> f32 {
 
 #[inline(always)]
 pub fn argmax(values: &[f32]) -> Option<(usize, f32)> {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let mut has_nan = [false; LANES];
-    let (chunks, tail) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            has_nan[lane] |= chunk[lane].is_nan();
-            lanes[lane] = if chunk[lane] > lanes[lane] {
-                chunk[lane]
-            } else {
-                lanes[lane]
-            };
-        }
-    }
-    let is_broken = has_nan.contains(&true) || tail.iter().any(|value| value.is_nan());
-    let all = lanes.iter().chain(tail);
-    let max = all.fold(f32::NEG_INFINITY, |max, value| max.max(*value));
-    if is_broken || max == f32::NEG_INFINITY {
+    let has_nan = values.iter().fold(false, |all, value| all | value.is_nan());
+    let max = largest(values);
+    if has_nan || max == f32::NEG_INFINITY {
         return None;
     }
     let at = values.iter().position(|value| *value >= max)?;
@@ -143,15 +129,12 @@ pub fn attend(task: &mut HeadTask<'_>) {
     for row in 0..task.positions.len() * task.group {
         let num_positions = task.positions[row / task.group] as usize + 1;
         let query = &task.queries[query_start(task, row)..][..head_dim];
-        let mut largest = f32::NEG_INFINITY;
         for position in 0..num_positions {
             let key = &task.keys[entry(task, position)..][..head_dim];
-            let score = dot_f16(query, key) * scale;
-            task.scores[row * task.score_stride + position] = score;
-            largest = largest.max(score);
+            task.scores[row * task.score_stride + position] = dot_f16(query, key) * scale;
         }
         let scores = &mut task.scores[row * task.score_stride..][..num_positions];
-        softmax(scores, largest);
+        softmax(scores);
         task.output[row * head_dim..(row + 1) * head_dim].fill(0.0);
         for position in 0..num_positions {
             let value = &task.values[entry(task, position)..][..head_dim];
@@ -164,13 +147,28 @@ pub fn attend(task: &mut HeadTask<'_>) {
     }
 }
 
-/// A row of scores becomes probabilities; `largest` is its maximum.
+/// A row of scores becomes probabilities.
 #[inline(always)]
-pub fn softmax(scores: &mut [f32], largest: f32) {
-    let inverse = 1.0 / exp_scaled(scores, largest, 1.0);
+pub fn softmax(scores: &mut [f32]) {
+    let inverse = 1.0 / exp_scaled(scores, largest(scores), 1.0);
     for score in scores {
         *score *= inverse;
     }
+}
+
+/// The largest value; NaNs do not count.
+#[inline(always)]
+fn largest(values: &[f32]) -> f32 {
+    let larger = |one: f32, other: f32| if one > other { one } else { other };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, tail) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*value, *lane);
+        }
+    }
+    let all = lanes.iter().chain(tail);
+    all.fold(f32::NEG_INFINITY, |max, value| larger(*value, max))
 }
 
 /// Where a row's query begins.

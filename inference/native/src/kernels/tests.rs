@@ -184,6 +184,14 @@ fn quantising_rounds_to_the_nearest_step_and_is_the_same_in_every_set() {
         }
         let sum: i32 = expected.quants.iter().map(|quant| i32::from(*quant)).sum();
         assert_eq!(expected.integer_sum, sum);
+        if values.iter().any(|value| *value != 0.0) {
+            let largest = expected
+                .quants
+                .iter()
+                .map(|quant| quant.unsigned_abs())
+                .max();
+            assert_eq!(largest, Some(127), "the full range is used");
+        }
         assert_eq!(
             expected.sum.to_bits(),
             (expected.scale * sum as f32).to_bits()
@@ -505,7 +513,7 @@ fn attention_agrees_with_its_definition_and_is_the_same_in_every_set() {
         (7, 48),
     ];
     for (group, head_dim) in heads {
-        for first in [0, 1, 14, 15, 16, 32, 199] {
+        for first in [0, 1, 14, 16, 77] {
             for num_tokens in 1..=MAX_ROWS / group {
                 // Neighbours, and out of order, which a caller may send as well.
                 let mut positions: Vec<i32> = (first..).take(num_tokens).collect();

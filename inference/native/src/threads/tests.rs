@@ -62,3 +62,25 @@ fn a_team_ends_its_threads_though_they_sleep() {
         drop(Team::new(4));
     }
 }
+
+/// Both units of a phase wait for each other, so that one thread alone cannot do them.
+#[test]
+fn every_thread_takes_part_in_every_phase() {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let team = Team::new(2);
+    let started: [AtomicUsize; 3] = Default::default();
+    team.run(&|member| {
+        for started in &started {
+            member.each(2, 1, |_| {
+                started.fetch_add(1, Ordering::AcqRel);
+                wait_until(|| {
+                    started.load(Ordering::Acquire) == 2 || std::time::Instant::now() > deadline
+                });
+            });
+        }
+    });
+    assert!(
+        std::time::Instant::now() < deadline,
+        "a thread waited alone"
+    );
+}
