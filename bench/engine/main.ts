@@ -73,7 +73,7 @@ async function main(): Promise<void> {
   for (const numSeqs of [1, 8, 32]) {
     const sequences = new SequenceSet(model, numSeqs);
     await measure(`decode ${numSeqs}`, async () => {
-      // The context begins anew each run; its prefill is a small part of the time and counted as such.
+      // The prompt is prefilled in the warm-up only; each run decodes anew from its end.
       if (sequences.length === 0) await sequences.prefill(PROMPT_TOKENS);
       sequences.rewind(PROMPT_TOKENS);
       for (let step = 0; step < DECODE_STEPS; step += 1) await sequences.decode();
