@@ -1,11 +1,11 @@
 // The end of a turn: seal its log, store what the log delivered, then tell the readers. `end` is written only after
 // the commit, and the log is the only source of the text, so what is stored is exactly what was delivered.
-import { AppError, ERROR_TABLE, wireCode } from '../contracts/errors.ts';
-import type { ErrorCode } from '../contracts/errors.ts';
+import { closingEntries, toWireUsage } from '../contracts/closing-entries.ts';
+import { AppError } from '../contracts/errors.ts';
 import type { Catalog } from '../contracts/catalog.ts';
-import type { FinishReason, TokenUsage } from '../contracts/turn-facts.ts';
+import type { TokenUsage } from '../contracts/turn-facts.ts';
 import { ZERO_USAGE } from '../contracts/turn-facts.ts';
-import type { DoneData, NumberedEntry, TurnEntry } from '../contracts/turn-events.ts';
+import type { NumberedEntry, TurnEntry } from '../contracts/turn-events.ts';
 import { SEAL_EPOCH } from '../contracts/turn-log.ts';
 import type { TurnLogWriter } from '../contracts/turn-log.ts';
 import type { PersistInput, PersistResult } from '../contracts/turn-workflow.ts';
@@ -50,7 +50,7 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     usage,
     costUsd: costUsd(usage, prices),
   };
-  const closing = closingEntries(input, result);
+  const closing = closingOf(input, result);
   const end = delivered.text.length;
   const isStored = await storeAssistantTurn(deps.db, {
     turnId,
@@ -93,7 +93,7 @@ async function dropDeleted(
   input: PersistInput,
   result: PersistResult,
 ): Promise<PersistResult> {
-  await deps.turnLog.end(input.turn.turnId, closingEntries(input, result)); // Readers that are still there get their end.
+  await deps.turnLog.end(input.turn.turnId, closingOf(input, result)); // Readers that are still there get their end.
   await deps.turnLog.remove(input.turn.turnId);
   await closeRequest(deps.db, input.turn.turnId);
   deps.logger.info({ turnId: input.turn.turnId }, 'turn of a deleted conversation dropped');
@@ -139,26 +139,12 @@ function summarize(entries: readonly NumberedEntry[]): Delivered {
   return { text, numTokens, offsets: offsets.length === 0 ? [0] : offsets };
 }
 
-function closingEntries(input: PersistInput, result: PersistResult): TurnEntry[] {
-  const usage = {
-    prompt_tokens: result.usage.promptTokens,
-    completion_tokens: result.usage.completionTokens,
-    cached_tokens: result.usage.cachedTokens,
-    cost_usd: result.costUsd,
-  };
-  const done: DoneData = {
-    turn_id: input.turn.turnId,
-    finish_reason: input.finishReason satisfies FinishReason,
-    usage,
-  };
-  const closing: TurnEntry[] = [];
-  if (input.verdict?.action === 'block')
-    closing.push({ type: 'moderation', data: { category: input.verdict.category ?? 'policy' } });
-  if (input.errorCode !== null) closing.push({ type: 'error', data: errorData(input.errorCode) });
-  return [...closing, { type: 'end', data: done }];
-}
-
-function errorData(code: string): { code: string; message: string } {
-  const known: ErrorCode = code in ERROR_TABLE ? (code as ErrorCode) : 'GENERATION_FAILED';
-  return { code: wireCode(known), message: ERROR_TABLE[known].publicMessage };
+function closingOf(input: PersistInput, result: PersistResult): TurnEntry[] {
+  return closingEntries({
+    turnId: input.turn.turnId,
+    finishReason: input.finishReason,
+    errorCode: input.errorCode,
+    verdict: input.verdict,
+    usage: toWireUsage(result.usage, result.costUsd),
+  });
 }

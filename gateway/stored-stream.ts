@@ -1,7 +1,6 @@
 // A turn's entries from Postgres, for readers who come after the log has expired. Same numbers, same places in the text.
-import { ERROR_TABLE, wireCode } from '../contracts/errors.ts';
-import type { ErrorCode } from '../contracts/errors.ts';
-import type { NumberedEntry, TurnEntry, WireUsage } from '../contracts/turn-events.ts';
+import { closingEntries } from '../contracts/closing-entries.ts';
+import type { NumberedEntry, WireUsage } from '../contracts/turn-events.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import type { StoredTurn } from '../postgres/turns.ts';
 
@@ -19,7 +18,13 @@ export function storedEntries(
   after: number,
 ): NumberedEntry[] {
   const offsets = turn.streamOffsets ?? [0, turn.content.length];
-  const closing = closingEntries(turn);
+  const closing = closingEntries({
+    turnId: turn.turnId,
+    finishReason: turn.finishReason ?? 'error',
+    errorCode: turn.errorCode,
+    verdict: turn.moderationVerdict,
+    usage: wireUsage(turn.usage),
+  });
   const last = offsets.length;
   const lastToken = last - closing.length;
   const entries: NumberedEntry[] = [];
@@ -53,28 +58,4 @@ export function lastEntryOf(turn: StoredTurn): number {
 export function wireUsage(usage: WireUsage | null): WireUsage {
   const { prompt_tokens, completion_tokens, cached_tokens, cost_usd } = usage ?? NO_USAGE;
   return { prompt_tokens, completion_tokens, cached_tokens, cost_usd };
-}
-
-function closingEntries(turn: StoredTurn): TurnEntry[] {
-  const closing: TurnEntry[] = [];
-  const { moderationVerdict: verdict, errorCode } = turn;
-  if (verdict?.action === 'block')
-    closing.push({ type: 'moderation', data: { category: verdict.category ?? 'policy' } });
-  if (errorCode !== null) {
-    const known: ErrorCode =
-      errorCode in ERROR_TABLE ? (errorCode as ErrorCode) : 'GENERATION_FAILED';
-    closing.push({
-      type: 'error',
-      data: { code: wireCode(known), message: ERROR_TABLE[known].publicMessage },
-    });
-  }
-  closing.push({
-    type: 'end',
-    data: {
-      turn_id: turn.turnId,
-      finish_reason: turn.finishReason ?? 'error',
-      usage: wireUsage(turn.usage),
-    },
-  });
-  return closing;
 }

@@ -1,5 +1,6 @@
 // Rows of `turns`: reading them, storing the user's message, and the one statement that ends a turn. Append-only and
 // idempotent by primary key, so a retried activity changes nothing.
+import { toWireUsage } from '../contracts/closing-entries.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
 import type { FinishReason, ModerationVerdict, TokenUsage } from '../contracts/turn-facts.ts';
 import type { WireUsage } from '../contracts/turn-events.ts';
@@ -98,12 +99,7 @@ export interface EndedTurn {
  * A repeat finds everything done and changes nothing. Returns false when the conversation was deleted.
  */
 export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boolean> {
-  const usage: WireUsage = {
-    prompt_tokens: turn.usage.promptTokens,
-    completion_tokens: turn.usage.completionTokens,
-    cached_tokens: turn.usage.cachedTokens,
-    cost_usd: turn.costUsd,
-  };
+  const usage = toWireUsage(turn.usage, turn.costUsd);
   const ended = await row(db, STORE_ASSISTANT_TURN, [
     turn.turnId,
     turn.content,

@@ -1,9 +1,11 @@
 // Conversations: make, list, read, change, delete.
 import type { Request, Response, Router } from 'express';
 import { changeConversationBody, createConversationBody, listQuery } from '../../contracts/api.ts';
+import { closingEntries, toWireUsage } from '../../contracts/closing-entries.ts';
 import { AppError } from '../../contracts/errors.ts';
 import { isUuid, newConversationId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
+import { ZERO_USAGE } from '../../contracts/turn-facts.ts';
 import { chooseModel } from '../../policy/model-choice.ts';
 import {
   changeConversation,
@@ -19,7 +21,6 @@ import { runningTurns } from '../../postgres/turn-requests.ts';
 import { principalOf } from '../authenticate.ts';
 import { cancelTurn } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { wireUsage } from '../stored-stream.ts';
 import { badCursor, listCursor, parseListCursor, wireConversation, wireTurn } from '../wire.ts';
 
 const DEFAULT_LIMIT = 50;
@@ -116,10 +117,15 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
 
 /** Readers of a running turn get their end; then nothing of its log is left. */
 async function endAndRemove({ turnLog }: GatewayDeps, turnId: TurnId): Promise<void> {
-  const usage = wireUsage(null);
-  await turnLog.end(turnId, [
-    { type: 'end', data: { turn_id: turnId, finish_reason: 'cancelled', usage } },
-  ]);
+  const usage = toWireUsage(ZERO_USAGE, 0);
+  const cancelled = {
+    turnId,
+    finishReason: 'cancelled',
+    errorCode: null,
+    verdict: null,
+    usage,
+  } as const;
+  await turnLog.end(turnId, closingEntries(cancelled));
   await turnLog.remove(turnId);
 }
 
