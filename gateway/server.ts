@@ -1,14 +1,10 @@
 // Process entry of a gateway: wiring, listening, and draining.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { loadCatalog } from '../contracts/catalog.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
 import { createPool } from '../postgres/pool.ts';
-import { loadConfig } from '../process/config.ts';
-import { createLogger } from '../process/logger.ts';
-import { createMetrics } from '../process/metrics.ts';
 import { projectPath } from '../process/paths.ts';
-import { installShutdown } from '../process/shutdown.ts';
+import { main, startProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
@@ -22,12 +18,8 @@ import { startEmbeddedWorker } from './embedded-worker.ts';
 import { answerClientError } from './error-handler.ts';
 import { OpenStreams } from './open-streams.ts';
 
-async function main(): Promise<void> {
-  const config = loadConfig(process.env);
-  const logger = createLogger('gateway', config);
-  const shutdown = installShutdown(logger, config.http.drainMs + 10_000);
-  const catalog = loadCatalog(config.catalogPath);
-  const metrics = createMetrics();
+main('gateway', async () => {
+  const { config, logger, shutdown, catalog, metrics } = startProcess('gateway', process.env);
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
@@ -115,11 +107,4 @@ async function main(): Promise<void> {
     await closed;
   });
   logger.info({ port: (server.address() as AddressInfo).port }, 'started');
-}
-
-main().catch((error: unknown) => {
-  process.stderr.write(
-    `${JSON.stringify({ level: 'fatal', kind: 'gateway', msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`,
-  );
-  process.exit(1);
 });

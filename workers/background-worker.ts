@@ -2,16 +2,15 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { createMaintenanceActivities } from '../activities/maintenance.ts';
 import { createMemoryActivities } from '../activities/memory.ts';
-import { createTurnActivities } from '../activities/turn-steps.ts';
+import { persistTurn } from '../activities/persist-turn.ts';
 import { BACKGROUND_TASK_QUEUE, turnWorkflowId } from '../contracts/turn-workflow.ts';
 import type { TurnInput } from '../contracts/turn-workflow.ts';
-import { RuleModerator } from '../moderation/input-policy.ts';
+import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
-import { RedisLimiter } from '../redis/limiter.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { ensureSchedules } from './schedules.ts';
-import { main, startWorkerProcess } from './worker-process.ts';
+import { startWorkerProcess } from './worker-process.ts';
 
 main('background-worker', async () => {
   const { config, logger, metrics, catalog, db, redis, temporal, run } =
@@ -33,22 +32,14 @@ main('background-worker', async () => {
       throw error;
     }
   };
-  const { persistTurn } = createTurnActivities({
-    db,
-    catalog,
-    metrics,
-    logger,
-    turnLog: new RedisTurnLogWriter(redis),
-    limiter: new RedisLimiter(redis),
-    moderator: new RuleModerator(),
-  });
+  const deps = { db, catalog, metrics, logger, turnLog: new RedisTurnLogWriter(redis) };
   const activities = {
     ...createMemoryActivities({ db, logger }),
     ...createMaintenanceActivities({
       db,
       logger,
       workflowState,
-      persistTurn,
+      persistTurn: (input) => persistTurn(deps, input),
       start: dispatch.start,
     }),
   };

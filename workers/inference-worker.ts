@@ -4,6 +4,7 @@ import { createGenerateActivities } from '../activities/generate.ts';
 import { poolTaskQueue } from '../contracts/catalog.ts';
 import { createServedModel } from '../inference/served-model.ts';
 import { inHome } from '../process/config.ts';
+import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
 import { connectSubscriber } from '../redis/connection.ts';
@@ -12,7 +13,7 @@ import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { createEngineHealth } from './engine-health.ts';
 import { observeEngine } from './engine-metrics.ts';
-import { main, startWorkerProcess } from './worker-process.ts';
+import { startWorkerProcess } from './worker-process.ts';
 
 /** Pressure is published this often; gateways believe it for PRESSURE_TTL_MS. */
 const PRESSURE_INTERVAL_MS = 500;

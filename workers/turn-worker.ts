@@ -2,10 +2,11 @@
 import { createTurnActivities } from '../activities/turn-steps.ts';
 import { TURN_TASK_QUEUE } from '../contracts/turn-workflow.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
+import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { RedisLimiter } from '../redis/limiter.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
-import { main, startWorkerProcess } from './worker-process.ts';
+import { startWorkerProcess } from './worker-process.ts';
 
 main('turn-worker', async () => {
   const { config, logger, metrics, catalog, db, redis, temporal, run } =

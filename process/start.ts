@@ -1,0 +1,42 @@
+// What every process does first: configuration, logs, the order of stopping, the catalogue, metrics; and what it says
+// when it cannot start.
+import { loadCatalog } from '../contracts/catalog.ts';
+import type { Catalog } from '../contracts/catalog.ts';
+import { loadConfig } from './config.ts';
+import type { Config } from './config.ts';
+import { createLogger } from './logger.ts';
+import type { Logger } from './logger.ts';
+import { createMetrics } from './metrics.ts';
+import type { Metrics } from './metrics.ts';
+import { installShutdown } from './shutdown.ts';
+import type { Shutdown } from './shutdown.ts';
+
+export interface StartedProcess {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly shutdown: Shutdown;
+  readonly catalog: Catalog;
+  readonly metrics: Metrics;
+}
+
+/** Stopping may take this long beyond the drain. */
+const FORCE_MS = 10_000;
+
+/** @throws Error when the environment or the catalogue is not valid */
+export function startProcess(kind: string, env: NodeJS.ProcessEnv): StartedProcess {
+  const config = loadConfig(env);
+  const logger = createLogger(kind, config);
+  const shutdown = installShutdown(logger, config.http.drainMs + FORCE_MS);
+  const catalog = loadCatalog(config.catalogPath);
+  return { config, logger, shutdown, catalog, metrics: createMetrics() };
+}
+
+/** Runs an entry point; a failure to start is one log line and exit code 1. */
+export function main(kind: string, start: () => Promise<void>): void {
+  start().catch((error: unknown) => {
+    process.stderr.write(
+      `${JSON.stringify({ level: 'fatal', kind, msg: 'failed to start', error: error instanceof Error ? error.message : String(error) })}\n`,
+    );
+    process.exit(1);
+  });
+}
