@@ -7,6 +7,7 @@ import { AppError } from '../contracts/errors.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import { epochOf } from '../contracts/turn-log.ts';
 import type {
+  AppendResult,
   ClaimedLog,
   TurnControl,
   TurnLogWriter,
@@ -115,19 +116,19 @@ async function ownLog(
   if (claimed !== 'missing') return recallLog(claimed.entries);
   deps.logger.warn({ turnId: input.turnId }, 'turn log is missing, restoring it');
   const log = recallLog([{ n: 1, type: 'open', data: prompt.open }]);
-  await restore(deps, input, epoch, log);
+  if ((await restore(deps, input, epoch, log)) !== 'ok') throw new AppError('FENCED');
   return log;
 }
 
-async function restore(
+/** Puts back what Redis lost of the log. */
+function restore(
   deps: GenerateDeps,
   input: GenerateInput,
   epoch: number,
   log: RecalledLog,
-): Promise<void> {
+): Promise<AppendResult> {
   const owner = { userId: input.userId, conversationId: input.conversationId };
-  const result = await deps.turnLog.restore(owner, input.turnId, epoch, log.entries);
-  if (result !== 'ok') throw new AppError('FENCED');
+  return deps.turnLog.restore(owner, input.turnId, epoch, log.entries);
 }
 
 async function announceRetry(
@@ -173,12 +174,7 @@ async function runSequence(
       if (result !== 'missing') return result;
       // Redis lost the log, or the conversation was deleted; only the store knows.
       await preparePrompt(deps, input);
-      return deps.turnLog.restore(
-        { userId: input.userId, conversationId: input.conversationId },
-        input.turnId,
-        epoch,
-        log.entries,
-      );
+      return restore(deps, input, epoch, log);
     },
     onLost: (why) => {
       lost = why;

@@ -39,11 +39,6 @@ export class TokenFlusher {
     this.#nextEntry = options.nextEntry;
   }
 
-  /** Number of the last entry that was appended or is being appended. */
-  get lastEntry(): number {
-    return this.#nextEntry - 1;
-  }
-
   /** Takes sampled ids; returns true once a stop string was met: nothing after it counts. */
   push(tokenIds: readonly number[]): boolean {
     const { text } = this.#options;

@@ -69,10 +69,6 @@ export class AppError extends Error {
     this.param = options.param;
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
-
-  get retryable(): boolean {
-    return ERROR_TABLE[this.code].retryable;
-  }
 }
 
 /** The code of any thrown value; unknown ones are INTERNAL. Works across realms and Temporal's re-made errors. */

@@ -4,6 +4,15 @@ use half::f16;
 
 use crate::gguf::TensorType;
 
+/// Every storage type that can be loaded.
+pub const KINDS: [TensorType; 5] = [
+    TensorType::F32,
+    TensorType::F16,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q8_0,
+];
+
 /// `SplitMix64`: the same numbers for the same seed, everywhere.
 pub struct Random(pub u64);
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::gguf::{Gguf, TensorType};
-use crate::test_model::{Random, tiny_llama};
+use crate::test_model::{KINDS, Random, tiny_llama};
 
 const BLOCK_SIZE: usize = 4;
 const NUM_BLOCKS: usize = 64;
@@ -74,14 +74,6 @@ fn reference(kind: TensorType) -> Vec<Vec<u32>> {
     let mut sequence = Sequence::new(1, 23, 0..6);
     step(&mut executor(kind, scalar, 1), &mut [(&mut sequence, 23)])
 }
-
-const KINDS: [TensorType; 5] = [
-    TensorType::F32,
-    TensorType::F16,
-    TensorType::Q4_0,
-    TensorType::Q4_1,
-    TensorType::Q8_0,
-];
 
 #[test]
 fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {

@@ -3,15 +3,7 @@ use half::f16;
 use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::matrix::{BLOCK, Layout, Matrix};
-use crate::test_model::{GgufBuilder, Random, weights};
-
-const KINDS: [TensorType; 5] = [
-    TensorType::F32,
-    TensorType::F16,
-    TensorType::Q4_0,
-    TensorType::Q4_1,
-    TensorType::Q8_0,
-];
+use crate::test_model::{GgufBuilder, KINDS, Random, weights};
 
 /// Tokens' activations, quantised by the scalar set.
 struct Panel {

@@ -1,13 +1,5 @@
 use super::*;
-use crate::test_model::{GgufBuilder, Random, weights};
-
-const KINDS: [TensorType; 5] = [
-    TensorType::F32,
-    TensorType::F16,
-    TensorType::Q4_0,
-    TensorType::Q4_1,
-    TensorType::Q8_0,
-];
+use crate::test_model::{GgufBuilder, KINDS, Random, weights};
 
 #[test]
 fn a_packed_row_reads_back_as_the_format_defines_it() {
