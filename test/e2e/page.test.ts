@@ -21,9 +21,6 @@ const LONG = 400;
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
 const NARROW = { viewport: { width: 390, height: 780 } };
 
-// Answers are sampled: now and then the model ends one before the test could stop or cut it. Such a try is repeated, and shown.
-jest.retryTimes(2, { logErrorsBeforeRetry: true });
-
 describeWithChromium('chat page', () => {
   let system: TestSystem;
   let browser: Browser;

@@ -90,11 +90,13 @@ export class ChatPage {
     return (await this.answers.last().locator('.markdown').textContent()) ?? '';
   }
 
-  /** Whatever the page asks for, answers have this many tokens at most: tests need no long ones. */
+  /** Whatever the page asks for, answers have this many tokens at most, and are the same each time: a sampled one may end too soon. */
   async limitAnswers(maxTokens: number): Promise<void> {
     await this.page.route('**/turns', async (route) => {
       const body = JSON.parse(route.request().postData() ?? '{}') as object;
-      await route.continue({ postData: JSON.stringify({ ...body, max_tokens: maxTokens }) });
+      await route.continue({
+        postData: JSON.stringify({ ...body, max_tokens: maxTokens, temperature: 0 }),
+      });
     });
   }
 
