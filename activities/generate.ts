@@ -75,7 +75,14 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       cancel.abort('cancelled');
     if (context.cancellationSignal.aborted) onTemporalCancel();
     if (epoch > epochOf(1, 1)) await announceRetry(deps, input, epoch, log, attempt);
-    const finish = await runSequence(deps, input, epoch, prompt, log, cancel.signal);
+    const { finish, numCachedTokens } = await runSequence(
+      deps,
+      input,
+      epoch,
+      prompt,
+      log,
+      cancel.signal,
+    );
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
     if (finish.reason === 'abort' && cancel.signal.reason === 'shutdown')
       throw new AppError('GENERATION_FAILED', {
@@ -84,7 +91,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
     const usage = {
       promptTokens: prompt.tokenIds.length,
       completionTokens: log.outputIds.length,
-      cachedTokens: 0,
+      cachedTokens: Math.min(numCachedTokens, prompt.tokenIds.length),
     };
     return {
       finishReason: finishReasonOf(finish),
@@ -145,6 +152,12 @@ async function announceRetry(
   log.entries.push(entry);
 }
 
+interface SequenceEnd {
+  readonly finish: SequenceFinish;
+  /** Tokens that the prefix cache spared. */
+  readonly numCachedTokens: number;
+}
+
 /** Submits the sequence and relays its tokens until it ends or is told to. `log` grows with what is appended. */
 async function runSequence(
   deps: GenerateDeps,
@@ -153,12 +166,12 @@ async function runSequence(
   prompt: PreparedPrompt,
   log: RecalledLog,
   cancelled: AbortSignal,
-): Promise<SequenceFinish> {
+): Promise<SequenceEnd> {
   const text = deps.model.createTextStream(prompt.params.stop);
   for (const id of log.outputIds) text.push(id);
   // What an earlier attempt already said is not said again, only remembered.
-  if (text.isStopped) return { reason: 'stop' };
-  if (cancelled.aborted) return { reason: 'abort' };
+  if (text.isStopped) return { finish: { reason: 'stop' }, numCachedTokens: 0 };
+  if (cancelled.aborted) return { finish: { reason: 'abort' }, numCachedTokens: 0 };
   const numBefore = log.outputIds.length;
   const seqId = `${input.turnId}/${epoch}`;
   const startedAt = performance.now();
@@ -181,7 +194,7 @@ async function runSequence(
       deps.model.engine.abort(seqId);
     },
   });
-  const finish = await new Promise<SequenceFinish>((resolve) => {
+  const end = await new Promise<SequenceEnd>((resolve) => {
     let isStopped = false;
     const abort = (): void => deps.model.engine.abort(seqId);
     cancelled.addEventListener('abort', abort, { once: true });
@@ -194,6 +207,7 @@ async function runSequence(
         sampling: prompt.sampling,
         stopTokenIds: deps.model.stopTokenIds,
         priority: input.priority,
+        cacheScope: prompt.cacheScope,
       },
       {
         onTokens: (ids) => {
@@ -209,9 +223,9 @@ async function runSequence(
             deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
           if (isStopped) deps.model.engine.abort(seqId);
         },
-        onFinish: (end) => {
+        onFinish: (finish, numCachedTokens) => {
           cancelled.removeEventListener('abort', abort);
-          resolve(isStopped ? { reason: 'stop' } : end);
+          resolve({ finish: isStopped ? { reason: 'stop' } : finish, numCachedTokens });
         },
       },
     );
@@ -219,7 +233,7 @@ async function runSequence(
   await flusher.finish();
   if (lost !== null) throw new AppError(lost === 'fenced' ? 'FENCED' : 'TURN_DELETED');
   observe(deps, input, firstTokenAt, log.outputIds.length - numBefore, startedAt);
-  return finish;
+  return end;
 }
 
 function observe(

@@ -1,6 +1,6 @@
 // The prompt of a generation, assembled by the worker from the store: nothing of it passes through Temporal.
 import type { Catalog } from '../contracts/catalog.ts';
-import type { SamplingParams, ServedModel } from '../contracts/engine.ts';
+import type { CacheScope, SamplingParams, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { OpenData } from '../contracts/turn-events.ts';
 import type { TurnParams } from '../contracts/turn-request.ts';
@@ -18,6 +18,7 @@ export interface PreparedPrompt {
   readonly sampling: SamplingParams;
   /** Output tokens that the request allows and the context has room for. */
   readonly maxTokens: number;
+  readonly cacheScope: CacheScope;
   /** The log's first entry, should it have to be written again. */
   readonly open: OpenData;
 }
@@ -61,6 +62,10 @@ export async function preparePrompt(
     params,
     sampling: { temperature: params.temperature, topP: params.topP, topK: 0, seed: params.seed },
     maxTokens: Math.min(params.maxTokens, contextLength - plan.tokenIds.length),
+    cacheScope: {
+      tenant: input.userId,
+      numSharedTokens: systemPrompt === null ? numOperatorTokens(model, catalog, plan.tokenIds) : 0,
+    },
     open: {
       turn_id: input.turnId,
       user_turn_id: input.userTurnId,
@@ -70,4 +75,16 @@ export async function preparePrompt(
       pool: input.pool,
     },
   };
+}
+
+/** How many of a prompt's first tokens are the operator's own words, the same in every conversation. */
+function numOperatorTokens(
+  model: ServedModel,
+  catalog: Catalog,
+  tokenIds: readonly number[],
+): number {
+  if (catalog.system_prompt === '') return 0;
+  const alone = model.encodePrompt([{ role: 'system', content: catalog.system_prompt }]);
+  const end = alone.findIndex((id, index) => id !== tokenIds[index]);
+  return end < 0 ? alone.length : end;
 }

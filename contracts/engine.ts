@@ -12,6 +12,14 @@ export interface SamplingParams {
   readonly seed: number;
 }
 
+/** Who may reuse the computed beginning of a sequence. */
+export interface CacheScope {
+  /** Only sequences of the same tenant find each other's blocks: a hit is faster, and that tells of what others asked. */
+  readonly tenant: string;
+  /** The first tokens that every tenant sends alike (the operator's system prompt): shared by all. */
+  readonly numSharedTokens: number;
+}
+
 export interface SequenceRequest {
   /** Unique among live sequences. */
   readonly seqId: string;
@@ -25,6 +33,8 @@ export interface SequenceRequest {
   readonly stopTokenIds: readonly number[];
   /** Smaller runs first; equal values first come, first served. */
   readonly priority: number;
+  /** Null: nothing of it is looked up or kept. */
+  readonly cacheScope: CacheScope | null;
 }
 
 /** `abort` is the answer to `abort()`; `error` means the engine broke, see `error`. */
@@ -36,16 +46,21 @@ export type SequenceFinish =
 export interface SequenceListener {
   /** Newly sampled ids in order. */
   onTokens(tokenIds: readonly number[]): void;
-  /** Exactly once, after the last `onTokens`; the sequence's blocks are free by then. */
-  onFinish(finish: SequenceFinish): void;
+  /**
+   * Exactly once, after the last `onTokens`; the sequence's blocks are free by then.
+   * @param numCachedTokens tokens that were not computed because the prefix cache had them when it was admitted
+   */
+  onFinish(finish: SequenceFinish, numCachedTokens: number): void;
 }
 
 export interface EngineStats {
   readonly waiting: number;
   readonly running: number;
   readonly preempted: number;
-  /** Blocks by state; they sum to the pool. `used` are held by sequences. */
+  /** Blocks by state; they sum to the pool. `used` are held by sequences, `cached` by none but still known. */
   readonly kvBlocks: { readonly free: number; readonly used: number; readonly cached: number };
+  /** Tokens of all sequences admitted so far, and how many of them the prefix cache had. */
+  readonly prefixCache: { readonly queriedTokens: number; readonly hitTokens: number };
   readonly numSteps: number;
   readonly numPreemptions: number;
   /** When a step last sampled a token, ms since the epoch; null before the first. */

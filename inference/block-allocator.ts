@@ -2,37 +2,54 @@
 //
 //   0 … numBlocks-1   every block is either free (in the queue, count 0) or held (not in the queue, count ≥ 1)
 //
-// Free blocks form a queue: the one freed first is taken first, which is the order of eviction once freed blocks may
-// still carry cached content. So whoever frees a table frees it from its end: beginnings are shared more often.
+// A free block may still carry content that the prefix cache knows: it can be held again as it is, until somebody needs
+// the memory. Free blocks form a queue in order of eviction: those without content first, then the one freed first.
+// So whoever frees a table frees it from its end: beginnings are shared more often.
 import { AppError } from '../contracts/errors.ts';
 
 export class BlockAllocator {
   readonly numBlocks: number;
   readonly #refCounts: Int32Array;
-  /** Ring buffer of free block ids: #numFree of them from #head on. */
-  readonly #queue: Int32Array;
-  #head = 0;
-  #numFree: number;
+  readonly #hasContent: Uint8Array;
+  /** Doubly linked queue of free blocks; the entry at numBlocks is both its ends. */
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  readonly #onEvict: (id: number) => void;
+  #numFree = 0;
+  #numCached = 0;
 
-  /** All blocks are free. @throws AppError INVALID_REQUEST unless numBlocks ≥ 1 */
-  constructor(numBlocks: number) {
+  /**
+   * All blocks are free and empty.
+   * @param onEvict hears of each block whose content is about to be lost
+   * @throws AppError INVALID_REQUEST unless numBlocks ≥ 1
+   */
+  constructor(numBlocks: number, onEvict: (id: number) => void = () => undefined) {
     if (!Number.isInteger(numBlocks) || numBlocks < 1) {
       throw new AppError('INVALID_REQUEST', {
         message: `a KV pool has at least one block, not ${numBlocks}`,
       });
     }
     this.numBlocks = numBlocks;
+    this.#onEvict = onEvict;
     this.#refCounts = new Int32Array(numBlocks);
-    this.#queue = Int32Array.from({ length: numBlocks }, (_, id) => id);
-    this.#numFree = numBlocks;
+    this.#hasContent = new Uint8Array(numBlocks);
+    this.#next = new Int32Array(numBlocks + 1).fill(numBlocks);
+    this.#previous = new Int32Array(numBlocks + 1).fill(numBlocks);
+    for (let id = 0; id < numBlocks; id += 1) this.#enqueue(id, this.#previous[numBlocks] ?? 0);
   }
 
+  /** Free blocks, with and without content. */
   get numFree(): number {
     return this.#numFree;
   }
 
   get numUsed(): number {
     return this.numBlocks - this.#numFree;
+  }
+
+  /** Free blocks whose content the prefix cache still knows. */
+  get numCached(): number {
+    return this.#numCached;
   }
 
   /**
@@ -44,18 +61,36 @@ export class BlockAllocator {
     if (count > this.#numFree) return null;
     const taken: number[] = [];
     for (let index = 0; index < count; index += 1) {
-      const id = this.#queue[this.#head] ?? 0;
-      this.#head = (this.#head + 1) % this.numBlocks;
+      const id = this.#next[this.numBlocks] ?? 0;
+      this.#dequeue(id);
+      if (this.#hasContent[id] === 1) {
+        this.#hasContent[id] = 0;
+        this.#onEvict(id);
+      }
       this.#refCounts[id] = 1;
       taken.push(id);
     }
-    this.#numFree -= count;
     return taken;
   }
 
   /** One more holder of each of these held blocks. @throws AppError INVARIANT_VIOLATED when one is free */
   fork(ids: readonly number[]): void {
     for (const id of ids) this.#refCounts[id] = this.#countOf(id) + 1;
+  }
+
+  /** One more holder of each of these blocks with content, free or held. @throws AppError INVARIANT_VIOLATED when one has none */
+  share(ids: readonly number[]): void {
+    for (const id of ids) {
+      if (this.#hasContent[id] !== 1) throw broken(`block ${id} has no content to share`);
+      if (this.#refCounts[id] === 0) this.#dequeue(id);
+      this.#refCounts[id] = this.refCount(id) + 1;
+    }
+  }
+
+  /** The prefix cache knows this held block's content from now on, until onEvict. @throws AppError INVARIANT_VIOLATED when it is free */
+  keepContent(id: number): void {
+    this.#countOf(id);
+    this.#hasContent[id] = 1;
   }
 
   /**
@@ -67,8 +102,7 @@ export class BlockAllocator {
       const left = this.#countOf(id) - 1;
       this.#refCounts[id] = left;
       if (left > 0) continue;
-      this.#queue[(this.#head + this.#numFree) % this.numBlocks] = id;
-      this.#numFree += 1;
+      this.#enqueue(id, this.#hasContent[id] === 1 ? this.#at(this.#previous) : this.numBlocks);
     }
   }
 
@@ -84,10 +118,18 @@ export class BlockAllocator {
    */
   checkIntegrity(blockTables: Iterable<readonly number[]>): void {
     const isFree = new Uint8Array(this.numBlocks);
-    for (let index = 0; index < this.#numFree; index += 1) {
-      const id = this.#queue[(this.#head + index) % this.numBlocks] ?? -1;
+    let numFree = 0;
+    let numCached = 0;
+    for (let id = this.#at(this.#next); id !== this.numBlocks; id = this.#next[id] ?? 0) {
       if (isFree[id] !== 0) throw broken(`block ${id} is free twice`);
       isFree[id] = 1;
+      numFree += 1;
+      numCached += this.#hasContent[id] ?? 0;
+    }
+    if (numFree !== this.#numFree || numCached !== this.#numCached) {
+      throw broken(
+        `${numFree} blocks are free and ${numCached} cached, counted as ${this.#numFree} and ${this.#numCached}`,
+      );
     }
     const numHolders = new Int32Array(this.numBlocks);
     for (const table of blockTables) {
@@ -104,6 +146,31 @@ export class BlockAllocator {
         throw broken(`block ${id} has ${count} references and ${numHolders[id] ?? 0} holders`);
       }
     }
+  }
+
+  /** Puts a block into the queue behind `before`. */
+  #enqueue(id: number, before: number): void {
+    const after = this.#next[before] ?? 0;
+    this.#next[before] = id;
+    this.#previous[id] = before;
+    this.#next[id] = after;
+    this.#previous[after] = id;
+    this.#numFree += 1;
+    this.#numCached += this.#hasContent[id] ?? 0;
+  }
+
+  #dequeue(id: number): void {
+    const before = this.#previous[id] ?? 0;
+    const after = this.#next[id] ?? 0;
+    this.#next[before] = after;
+    this.#previous[after] = before;
+    this.#numFree -= 1;
+    this.#numCached -= this.#hasContent[id] ?? 0;
+  }
+
+  /** The first (of next) or last (of previous) of the queue. */
+  #at(links: Int32Array): number {
+    return links[this.numBlocks] ?? 0;
   }
 
   #countOf(id: number): number {

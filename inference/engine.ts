@@ -11,6 +11,7 @@ import type {
 import { buildBatch } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
 import type { Executor } from './forward-batch.ts';
+import { PrefixCache } from './prefix-cache.ts';
 import { checkRequest } from './request-check.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduledSequence } from './scheduler.ts';
@@ -43,6 +44,7 @@ export class StepEngine implements Engine {
   readonly #executor: Executor;
   readonly #options: EngineOptions;
   readonly #blocks: BlockAllocator;
+  readonly #cache: PrefixCache;
   readonly #scheduler: Scheduler;
   readonly #sequences = new Map<string, Sequence>();
   /** Sequences in the step under way, until its update is done; their blocks may be written. Null between steps. */
@@ -67,8 +69,10 @@ export class StepEngine implements Engine {
     const contextLength = Math.min(options.contextLength, executor.contextLength);
     this.#executor = executor;
     this.#options = { ...options, contextLength };
-    this.#blocks = new BlockAllocator(executor.numBlocks);
-    this.#scheduler = new Scheduler({ ...options, blockSize: executor.blockSize }, this.#blocks);
+    const { numBlocks, blockSize } = executor;
+    this.#blocks = new BlockAllocator(numBlocks, (id) => this.#cache.forget(id));
+    this.#cache = new PrefixCache(this.#blocks, blockSize);
+    this.#scheduler = new Scheduler({ ...options, blockSize }, this.#blocks, this.#cache);
   }
 
   /** See Engine. @throws also GENERATION_FAILED once the engine is broken, OVERLOADED once it drains */
@@ -109,7 +113,12 @@ export class StepEngine implements Engine {
       waiting: waiting.length - preempted,
       running: running.length,
       preempted,
-      kvBlocks: { free: this.#blocks.numFree, used: this.#blocks.numUsed, cached: 0 },
+      kvBlocks: {
+        free: this.#blocks.numFree - this.#blocks.numCached,
+        used: this.#blocks.numUsed,
+        cached: this.#blocks.numCached,
+      },
+      prefixCache: this.#cache.stats,
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
       lastTokenAtMs: this.#lastTokenAtMs,
@@ -207,7 +216,10 @@ export class StepEngine implements Engine {
       });
     }
     this.#numSteps += 1;
-    for (const { sequence, numTokens } of scheduled) sequence.numComputedTokens += numTokens;
+    for (const { sequence, numTokens } of scheduled) {
+      sequence.numComputedTokens += numTokens;
+      this.#cache.register(sequence);
+    }
     for (const [index, { sequence }] of sampled.entries())
       this.#take(sequence, sampledIds[index] ?? 0);
     // A listener may add to the set while this runs; iteration sees what is added.
@@ -243,7 +255,7 @@ export class StepEngine implements Engine {
     } catch (error) {
       this.#fail(error);
     }
-    this.#tell(() => sequence.listener.onFinish(finish));
+    this.#tell(() => sequence.listener.onFinish(finish, sequence.numCachedTokens ?? 0));
     if (this.#sequences.size === 0) this.#kick();
   }
 

@@ -10,6 +10,7 @@
 // order of service gives its blocks up, keeps its tokens, and is computed again later. Nobody is ended for it.
 import { AppError } from '../contracts/errors.ts';
 import type { BlockAllocator } from './block-allocator.ts';
+import type { PrefixCache } from './prefix-cache.ts';
 import { compareService } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 
@@ -39,12 +40,13 @@ const LONG_PROMPT_STEPS = 4;
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #blocks: BlockAllocator;
+  readonly #cache: PrefixCache;
   /** In order of service; preempted sequences are among them. */
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
 
   /** @throws AppError INVALID_REQUEST when the budget is smaller than the number of sequences */
-  constructor(options: SchedulerOptions, blocks: BlockAllocator) {
+  constructor(options: SchedulerOptions, blocks: BlockAllocator, cache: PrefixCache) {
     const { maxNumBatchedTokens, maxNumSeqs } = options;
     if (!(maxNumSeqs >= 1 && maxNumBatchedTokens >= maxNumSeqs)) {
       throw new AppError('INVALID_REQUEST', {
@@ -53,6 +55,7 @@ export class Scheduler {
     }
     this.#options = options;
     this.#blocks = blocks;
+    this.#cache = cache;
   }
 
   get waiting(): readonly Sequence[] {
@@ -135,8 +138,13 @@ export class Scheduler {
     if (this.#running.length >= this.#options.maxNumSeqs) return false;
     // One block for each that runs stays free: without it the next that grows would preempt the one admitted last, and
     // its prompt would be computed again and again.
-    if (this.#numMissingBlocks(sequence) + this.#running.length > this.#blocks.numFree)
-      return false;
+    const hits = this.#cache.match(sequence);
+    const numTaken = hits.filter((id) => this.#blocks.refCount(id) === 0).length;
+    const numMissing = this.#numMissingBlocks(sequence) - hits.length;
+    if (numTaken + numMissing + this.#running.length > this.#blocks.numFree) return false;
+    this.#blocks.share(hits);
+    this.#cache.count(sequence, hits.length);
+    sequence.adoptBlocks(hits, hits.length * this.#options.blockSize);
     if (!this.#grow(sequence)) return false;
     this.#waiting.shift();
     sequence.become('running');

@@ -7,7 +7,7 @@ export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
 /**
  * waiting ──admitted──► running ──stop, length──► finished
  *                        │   ▲
- *        blocks run out  ▼   │ admitted again, computed from 0
+ *        blocks run out  ▼   │ admitted again, computed from what the prefix cache still holds
  *                      preempted
  *
  * An abort or a broken engine finishes a sequence from any state. While its step is under way that waits for the step.
@@ -29,6 +29,12 @@ export class Sequence {
   readonly tokenIds: number[];
   /** Tokens whose keys and values are in the pool. Catching up with tokenIds.length is all the work there is. */
   numComputedTokens = 0;
+  /** Tokens found in the prefix cache when it was first admitted; null before. */
+  numCachedTokens: number | null = null;
+  /** Names of its full blocks so far; the prefix cache's. */
+  readonly blockKeys: string[] = [];
+  /** Blocks of its table that the prefix cache has seen. */
+  numRegisteredBlocks = 0;
   #state: SequenceState = 'waiting';
   #blockTable: number[] = [];
 
@@ -69,6 +75,14 @@ export class Sequence {
     this.#state = state;
   }
 
+  /** Begins with blocks that hold its first tokens already; a reference of each is the sequence's from now on. */
+  adoptBlocks(blocks: readonly number[], numTokens: number): void {
+    this.appendBlocks(blocks);
+    this.numComputedTokens = numTokens;
+    this.numRegisteredBlocks = blocks.length;
+    this.numCachedTokens ??= numTokens;
+  }
+
   /** Adds blocks behind those it has; one reference of each is the sequence's from now on. */
   appendBlocks(blocks: readonly number[]): void {
     this.#blockTable.push(...blocks);
@@ -79,6 +93,7 @@ export class Sequence {
     const blocks = this.#blockTable;
     this.#blockTable = [];
     this.numComputedTokens = 0;
+    this.numRegisteredBlocks = 0;
     return blocks;
   }
 }

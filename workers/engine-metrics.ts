@@ -1,6 +1,6 @@
 // The engine's gauges, read when Prometheus asks: a scrape shows what is, not what was at the last one.
 import type { Engine } from '../contracts/engine.ts';
-import { Gauge } from '../process/metrics.ts';
+import { Counter, Gauge } from '../process/metrics.ts';
 import type { Metrics } from '../process/metrics.ts';
 
 export function observeEngine({ registry }: Metrics, pool: string, engine: Engine): void {
@@ -23,5 +23,17 @@ export function observeEngine({ registry }: Metrics, pool: string, engine: Engin
   gauge('colloquy_engine_sequences', 'Sequences by state', () => {
     const { waiting, running, preempted } = engine.stats();
     return { waiting, running, preempted };
+  });
+  new Counter({
+    name: 'colloquy_engine_prefix_cache_tokens_total',
+    help: 'Tokens of admitted sequences: looked up in the prefix cache, and found there',
+    labelNames: ['result', 'pool'],
+    registers: [registry],
+    collect() {
+      const { queriedTokens, hitTokens } = engine.stats().prefixCache;
+      this.reset();
+      this.inc({ result: 'queried', pool }, queriedTokens);
+      this.inc({ result: 'hit', pool }, hitTokens);
+    },
   });
 }

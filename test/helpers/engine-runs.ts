@@ -29,6 +29,7 @@ export function sequenceRequest(
     maxTokens: 10,
     stopTokenIds: [],
     priority: 3,
+    cacheScope: { tenant: 'one', numSharedTokens: 0 },
     sampling: GREEDY,
     ...more,
   };

@@ -40,7 +40,7 @@ class FakeEngine implements Engine {
     const live = this.#live.get(seqId);
     if (live === undefined) return;
     this.#live.delete(seqId);
-    live.listener.onFinish({ reason: 'abort' });
+    live.listener.onFinish({ reason: 'abort' }, 0);
   }
 
   stats(): ReturnType<Engine['stats']> {
@@ -50,6 +50,7 @@ class FakeEngine implements Engine {
       running: used,
       preempted: 0,
       kvBlocks: { free: 100 - used, used, cached: 0 },
+      prefixCache: { queriedTokens: 0, hitTokens: 0 },
       numSteps: 0,
       numPreemptions: 0,
       lastTokenAtMs: null,
@@ -75,7 +76,7 @@ class FakeEngine implements Engine {
   }
 
   #finish(request: SequenceRequest, listener: SequenceListener, reason: 'stop' | 'length'): void {
-    if (this.#live.delete(request.seqId)) listener.onFinish({ reason });
+    if (this.#live.delete(request.seqId)) listener.onFinish({ reason }, 0);
   }
 }
 

@@ -174,9 +174,10 @@ describe('the turn workflow', () => {
       submit(request, {
         ...listener,
         onTokens: (ids) => listener.onTokens(ids),
-        onFinish: (finish) =>
+        onFinish: (finish, numCachedTokens) =>
           listener.onFinish(
             finish.reason === 'abort' ? { reason: 'error', error: new Error('broken') } : finish,
+            numCachedTokens,
           ),
       });
     };

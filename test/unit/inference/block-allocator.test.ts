@@ -12,14 +12,6 @@ describe('BlockAllocator', () => {
     expect(blocks.allocate(0)).toEqual([]);
   });
 
-  it('takes the block that was freed first', () => {
-    const blocks = new BlockAllocator(3);
-    const [first = 0, second = 0, third = 0] = blocks.allocate(3) ?? [];
-    blocks.free([third, first]);
-    blocks.free([second]);
-    expect(blocks.allocate(3)).toEqual([third, first, second]);
-  });
-
   it('frees a shared block with its last holder', () => {
     const blocks = new BlockAllocator(1);
     const ids = blocks.allocate(1) ?? [];
@@ -31,7 +23,32 @@ describe('BlockAllocator', () => {
     expect(blocks.numFree).toBe(1);
   });
 
+  it('takes blocks without content first, then content in the order in which it was freed, and says which it loses', () => {
+    const evicted: number[] = [];
+    const blocks = new BlockAllocator(4, (id) => evicted.push(id));
+    const [first = 0, second = 0, third = 0, last = 0] = blocks.allocate(4) ?? [];
+    for (const id of [first, second, third]) blocks.keepContent(id);
+    blocks.free([second, first, last, third]);
+    expect([blocks.numFree, blocks.numCached]).toEqual([4, 3]);
+    expect(blocks.allocate(3)).toEqual([last, second, first]);
+    expect(evicted).toEqual([second, first]);
+    expect([blocks.numFree, blocks.numCached]).toEqual([1, 1]);
+  });
+
+  it('lets a free block with content be held again as it is', () => {
+    const blocks = new BlockAllocator(2);
+    const [id = 0] = blocks.allocate(1) ?? [];
+    blocks.keepContent(id);
+    blocks.free([id]);
+    blocks.share([id]);
+    blocks.share([id]);
+    expect([blocks.refCount(id), blocks.numFree, blocks.numCached]).toEqual([2, 1, 0]);
+    expect(blocks.allocate(2)).toBeNull();
+  });
+
   it.each([
+    ['sharing a block without content', (blocks: BlockAllocator) => blocks.share([0])],
+    ['keeping the content of a free block', (blocks: BlockAllocator) => blocks.keepContent(0)],
     ['freeing a free block', (blocks: BlockAllocator) => blocks.free([0])],
     ['forking a free block', (blocks: BlockAllocator) => blocks.fork([0])],
     ['freeing what is no block', (blocks: BlockAllocator) => blocks.free([7])],
@@ -59,11 +76,15 @@ describe('BlockAllocator', () => {
   it('stays sound over any sequence of operations', () => {
     const operation = fc.oneof(
       fc.record({ kind: fc.constant('allocate' as const), count: fc.nat(5) }),
-      fc.record({ kind: fc.constantFrom('free' as const, 'fork' as const), count: fc.nat(20) }),
+      fc.record({
+        kind: fc.constantFrom('free' as const, 'fork' as const, 'keep' as const, 'share' as const),
+        count: fc.nat(20),
+      }),
     );
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
-        const blocks = new BlockAllocator(8);
+        const known = new Set<number>();
+        const blocks = new BlockAllocator(8, (id) => expect(known.delete(id)).toBe(true));
         const tables: number[][] = [];
         for (const { kind, count } of operations) {
           const at = count % Math.max(1, tables.length);
@@ -72,6 +93,15 @@ describe('BlockAllocator', () => {
             const taken = blocks.allocate(count);
             expect(taken === null).toBe(count > 8 - new Set(tables.flat()).size);
             if (taken !== null) tables.push(taken);
+          } else if (kind === 'share') {
+            const ids = [...known].slice(0, count);
+            blocks.share(ids);
+            tables.push(ids);
+          } else if (table !== undefined && kind === 'keep') {
+            for (const id of table.slice(0, 1)) {
+              blocks.keepContent(id);
+              known.add(id);
+            }
           } else if (table !== undefined && kind === 'fork') {
             blocks.fork(table);
             tables.push([...table]);
@@ -82,6 +112,9 @@ describe('BlockAllocator', () => {
           blocks.checkIntegrity(tables);
           expect(blocks.numUsed).toBe(new Set(tables.flat()).size);
           expect(blocks.numFree + blocks.numUsed).toBe(8);
+          expect(blocks.numCached).toBe(
+            [...known].filter((id) => blocks.refCount(id) === 0).length,
+          );
         }
       }),
     );

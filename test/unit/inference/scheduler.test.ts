@@ -1,4 +1,5 @@
 import { BlockAllocator } from '../../../inference/block-allocator.ts';
+import { PrefixCache } from '../../../inference/prefix-cache.ts';
 import { Scheduler } from '../../../inference/scheduler.ts';
 import type { Schedule, SchedulerOptions } from '../../../inference/scheduler.ts';
 import { Sequence } from '../../../inference/sequence.ts';
@@ -12,6 +13,7 @@ function setUp(numBlocks: number, options: Partial<SchedulerOptions> = {}) {
   const scheduler = new Scheduler(
     { maxNumBatchedTokens: 16, maxNumSeqs: 8, blockSize: 4, ...options },
     blocks,
+    new PrefixCache(blocks, 4),
   );
   let arrivals = 0;
   const add = (seqId: string, numTokens: number, priority = 3): Sequence => {
@@ -165,11 +167,12 @@ describe('Scheduler', () => {
     expect(b.blockTable).toEqual([]);
   });
 
-  it('frees the end of a block table first', () => {
+  it('frees the end of a block table first, so that beginnings are evicted last', () => {
     const { add, step, scheduler, blocks } = setUp(3);
     const a = add('a', 12);
     step();
     const table = [...a.blockTable];
+    for (const id of table) blocks.keepContent(id);
     scheduler.remove(a);
     expect(blocks.allocate(3)).toEqual(table.reverse());
   });

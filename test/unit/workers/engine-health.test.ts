@@ -5,6 +5,7 @@ const IDLE = {
   running: 0,
   preempted: 0,
   kvBlocks: { free: 1, used: 0, cached: 0 },
+  prefixCache: { queriedTokens: 0, hitTokens: 0 },
   numSteps: 5,
   numPreemptions: 0,
   lastTokenAtMs: null,
