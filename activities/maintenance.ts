@@ -59,7 +59,16 @@ async function inputOf(db: Pool, request: StoredRequest): Promise<TurnInput | nu
   const authorized = await authorizeTurn(db, userId, conversationId);
   return authorized === null
     ? null
-    : { turnId, userTurnId, conversationId, userId, tier: authorized.tier as Tier, model, pool };
+    : {
+        turnId,
+        userTurnId,
+        conversationId,
+        userId,
+        tier: authorized.tier as Tier,
+        model,
+        pool,
+        reasoning: request.params.reasoning,
+      };
 }
 
 function failed(turn: TurnInput): PersistInput {

@@ -15,7 +15,6 @@ import type {
 } from '../contracts/turn-workflow.ts';
 import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
-import { findRequest } from '../postgres/turn-requests.ts';
 import { authorizeTurn, findTurn, storeUserTurn } from '../postgres/turns.ts';
 import type { Pool } from '../postgres/pool.ts';
 import type { Logger } from '../process/logger.ts';
@@ -75,16 +74,13 @@ export function createTurnActivities(deps: TurnStepDeps) {
    * @throws FORBIDDEN, INVALID_REQUEST
    */
   const routeTurn = async (turn: TurnInput): Promise<RoutedTurn> => {
-    const [request, isCancelled] = await Promise.all([
-      findRequest(db, turn.turnId),
-      deps.turnLog.isCancelled(turn.turnId),
-    ]);
+    const isCancelled = await deps.turnLog.isCancelled(turn.turnId);
     const choice = chooseModel(
       {
         tier: turn.tier,
         requestedModel: turn.model,
         conversationModel: null,
-        reasoning: request?.params.reasoning ?? false,
+        reasoning: turn.reasoning,
       },
       catalog,
     );

@@ -19,6 +19,8 @@ export interface TurnInput {
   readonly tier: Tier;
   readonly model: string;
   readonly pool: string;
+  /** The request asked for a reasoning model. */
+  readonly reasoning: boolean;
 }
 
 export interface Authorization {
@@ -89,11 +91,4 @@ export interface TurnProgress {
 }
 
 export type TurnStage =
-  | 'authorize'
-  | 'loadHistory'
-  | 'moderateInput'
-  | 'routeTurn'
-  | 'generate'
-  | 'persistTurn'
-  | 'settle'
-  | 'ended';
+  'prepare' | 'moderateInput' | 'generate' | 'persistTurn' | 'settle' | 'ended';

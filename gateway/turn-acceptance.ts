@@ -100,6 +100,7 @@ export async function startTurn(
         tier: principal.tier,
         model,
         pool,
+        reasoning: turn.params.reasoning,
       }),
     );
   } catch (error) {

@@ -3,7 +3,7 @@ import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { TurnProgress, TurnStage } from '../contracts/turn-workflow.ts';
 
 export class TurnState {
-  stage: TurnStage = 'authorize';
+  stage: TurnStage = 'prepare';
   /** Counts generations asked for; with Temporal's attempt it makes the epoch. */
   dispatch = 0;
   #isCancelRequested = false;

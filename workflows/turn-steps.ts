@@ -74,9 +74,9 @@ export function generateStep(
   });
 }
 
-/** Storing, on the workflow's own queue (dispatched eagerly). It must happen: a store may be away for minutes. */
+/** Storing, as part of the workflow task that saw the generation end. It must happen: a store may be away for minutes. */
 export function persistStep(summary: string): ActivityInterfaceFor<TurnActivities> {
-  return proxyActivities<TurnActivities>({
+  return proxyLocalActivities<TurnActivities>({
     startToCloseTimeout: '10s',
     scheduleToCloseTimeout: '10m',
     retry: {

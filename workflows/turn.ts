@@ -1,4 +1,5 @@
-// One chat turn, durably: authorize → loadHistory → moderateInput → routeTurn → generate → persistTurn → settle.
+// One chat turn, durably: authorize, loadHistory and routeTurn side by side → moderateInput → generate → persistTurn →
+// settle.
 // It carries ids and small facts only. Every path ends with persistTurn, so every turn is stored and billed once.
 import {
   ActivityFailure,
@@ -65,16 +66,16 @@ const UNDECIDED = { errorCode: null, verdict: null, usage: null } as const;
 /** Everything before the pool is asked. A failure here is an outcome, not an exception. */
 async function prepare(input: TurnInput, state: TurnState): Promise<Outcome> {
   try {
-    await shortStep(`${input.tier} user`).authorize(input);
-    state.stage = 'loadHistory';
-    const history = await shortStep('store the user turn').loadHistory(input);
+    const [{ isCancelled, ...route }, history] = await Promise.all([
+      shortStep(`wants ${input.model}`).routeTurn(input),
+      shortStep('store the user turn').loadHistory(input),
+      shortStep(`${input.tier} user`).authorize(input),
+    ]);
+    if (isCancelled) state.requestCancel();
     state.stage = 'moderateInput';
     const verdict = await shortStep(`${history.contentChars} characters`).moderateInput(input);
     if (verdict.action === 'block')
       return { ...UNDECIDED, route: null, finishReason: 'content_filter', verdict };
-    state.stage = 'routeTurn';
-    const { isCancelled, ...route } = await shortStep(`wants ${input.model}`).routeTurn(input);
-    if (isCancelled) state.requestCancel();
     return { ...UNDECIDED, route, finishReason: 'stop' };
   } catch (error) {
     return { ...UNDECIDED, route: null, finishReason: 'error', errorCode: failureCode(error) };

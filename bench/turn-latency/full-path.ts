@@ -15,22 +15,27 @@ export interface FullTurn {
   readonly doneMs: number;
 }
 
-/** One turn in a new conversation; `maxTokens` bounds the reply. @throws when it does not end with done */
-export async function runTurn(
-  system: System,
-  content: string,
-  maxTokens: number,
-): Promise<FullTurn> {
+/** The id of a new conversation. */
+export async function newConversation(system: System): Promise<string> {
   const created = await fetch(`${system.gateway}/v1/conversations`, {
     method: 'POST',
     headers: { authorization: `Bearer ${system.token}`, 'content-type': 'application/json' },
     body: '{}',
   });
-  const { conversation_id: id } = (await created.json()) as { conversation_id: string };
+  return ((await created.json()) as { conversation_id: string }).conversation_id;
+}
+
+/** The first turn of a conversation; `maxTokens` bounds the reply. @throws when it does not end with done */
+export async function runTurn(
+  system: System,
+  conversationId: string,
+  content: string,
+  maxTokens: number,
+): Promise<FullTurn> {
   const body = JSON.stringify({ role: 'user', content, max_tokens: maxTokens, temperature: 0 });
   const started = performance.now();
   return new Promise((resolve, reject) => {
-    const url = new URL(`${system.gateway}/v1/conversations/${id}/turns`);
+    const url = new URL(`${system.gateway}/v1/conversations/${conversationId}/turns`);
     const headers = {
       authorization: `Bearer ${system.token}`,
       'content-type': 'application/json',

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { quantile, summary } from '../statistics.ts';
 import { startBarePath } from './bare-path.ts';
 import type { BarePath } from './bare-path.ts';
-import { readStages, runTurn } from './full-path.ts';
+import { newConversation, readStages, runTurn } from './full-path.ts';
 import type { System } from './full-path.ts';
 
 const CONTENT = 'Hi';
@@ -43,8 +43,9 @@ async function sequential(system: System, bare: BarePath, numTurns: number): Pro
     const one = await bare.run();
     samples.bare.push(one.firstEntryMs);
     samples.bareComplete.push(one.completeMs);
+    const conversationId = await newConversation(system);
     const before = await readStages(system);
-    const { firstTokenMs, doneMs } = await runTurn(system, CONTENT, 8);
+    const { firstTokenMs, doneMs } = await runTurn(system, conversationId, CONTENT, 8);
     const after = await readStages(system);
     const prefill = spent(before, after, 'prefill');
     samples.full.push(firstTokenMs - prefill);
@@ -100,15 +101,17 @@ async function main(): Promise<void> {
   });
   for (let warm = 0; warm < 20; warm += 1) {
     await bare.run();
-    await runTurn(system, CONTENT, 8);
+    await runTurn(system, await newConversation(system), CONTENT, 8);
   }
   report(await sequential(system, bare, numTurns));
   const pairs: { bare: number; full: number; ratio: number }[] = [];
   for (let pair = 0; pair < 5; pair += 1) {
-    const [one, other] = [
-      await closedLoop(160, () => bare.run()),
-      await closedLoop(160, () => runTurn(system, CONTENT, 8)),
-    ];
+    const conversations: string[] = [];
+    while (conversations.length < 160) conversations.push(await newConversation(system));
+    const one = await closedLoop(160, () => bare.run());
+    const other = await closedLoop(160, () =>
+      runTurn(system, conversations.pop() ?? '', CONTENT, 8),
+    );
     pairs.push({ bare: one, full: other, ratio: Math.round((other / one) * 100) / 100 });
   }
   report({

@@ -155,6 +155,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
         tier: 'paid',
         model: 'colloquy-mini',
         pool: 'mini',
+        reasoning: false,
       };
       await acceptTurn(db, {
         ...turn,
