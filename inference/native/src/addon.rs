@@ -13,6 +13,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::batch::Batch;
+use crate::batch::adjustments::Adjustments;
 use crate::cpu::CpuExecutor;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -22,7 +23,12 @@ use crate::kv_pool::KvPool;
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
-type Outcome = FnArgs<(Option<String>, Option<Int32Array>, Option<Float32Array>)>;
+type Outcome = FnArgs<(
+    Option<String>,
+    Option<Int32Array>,
+    Option<Float32Array>,
+    Option<Logprobs>,
+)>;
 type StepCallback = ThreadsafeFunction<Outcome, (), Outcome, napi::Status, false>;
 
 #[napi(object)]
@@ -67,6 +73,26 @@ pub struct ForwardBatch {
     pub top_ps: Float32Array,
     pub top_ks: Int32Array,
     pub seeds: Uint32Array,
+    pub min_ps: Option<Float32Array>,
+    pub adjustments: Option<AdjustmentRows>,
+    pub num_logprobs: Option<Int32Array>,
+}
+
+#[napi(object)]
+pub struct AdjustmentRows {
+    pub starts: Int32Array,
+    pub ids: Int32Array,
+    pub biases: Float32Array,
+    pub scales: Float32Array,
+    pub penalties: Float32Array,
+}
+
+#[napi(object)]
+pub struct Logprobs {
+    pub sampled: Float32Array,
+    pub max_top: u32,
+    pub top_ids: Int32Array,
+    pub top_values: Float32Array,
 }
 
 #[napi]
@@ -79,7 +105,7 @@ pub struct NativeModel {
 
 #[napi]
 impl NativeModel {
-    /// `onStep(error, sampledIds, logits)` hears of every step, on the JS thread.
+    /// `onStep(error, sampledIds, logits, logprobs)` hears of every step, on the JS thread.
     #[napi(constructor)]
     pub fn new(options: LoadOptions, on_step: Function<'_, Outcome, ()>) -> napi::Result<Self> {
         let on_step: StepCallback = on_step.build_threadsafe_function().build()?;
@@ -136,26 +162,12 @@ impl NativeModel {
     /// Queues one step; the batch is copied.
     #[napi]
     pub fn forward(&self, batch: ForwardBatch, wants_logits: bool) -> napi::Result<()> {
-        let batch = Batch {
-            token_ids: batch.token_ids.to_vec(),
-            positions: batch.positions.to_vec(),
-            slots: batch.slots.to_vec(),
-            query_starts: batch.query_starts.to_vec(),
-            context_lens: batch.context_lens.to_vec(),
-            block_tables: batch.block_tables.to_vec(),
-            max_blocks: batch.max_blocks as usize,
-            sample_rows: batch.sample_rows.to_vec(),
-            temperatures: batch.temperatures.to_vec(),
-            top_ps: batch.top_ps.to_vec(),
-            top_ks: batch.top_ks.to_vec(),
-            seeds: batch.seeds.to_vec(),
-        };
         let steps = self
             .steps
             .as_ref()
             .ok_or_else(|| to_napi(Error::new("the model is closed")))?;
         steps
-            .send((batch, wants_logits))
+            .send((copied(&batch), wants_logits))
             .map_err(|_| to_napi(Error::new("the engine thread is gone")))
     }
 
@@ -209,8 +221,42 @@ impl Drop for NativeModel {
     }
 }
 
+fn copied(batch: &ForwardBatch) -> Batch {
+    let adjustments = batch.adjustments.as_ref();
+    Batch {
+        token_ids: batch.token_ids.to_vec(),
+        positions: batch.positions.to_vec(),
+        slots: batch.slots.to_vec(),
+        query_starts: batch.query_starts.to_vec(),
+        context_lens: batch.context_lens.to_vec(),
+        block_tables: batch.block_tables.to_vec(),
+        max_blocks: batch.max_blocks as usize,
+        sample_rows: batch.sample_rows.to_vec(),
+        temperatures: batch.temperatures.to_vec(),
+        top_ps: batch.top_ps.to_vec(),
+        top_ks: batch.top_ks.to_vec(),
+        seeds: batch.seeds.to_vec(),
+        min_ps: batch
+            .min_ps
+            .as_ref()
+            .map_or_else(Vec::new, |min_ps| min_ps.to_vec()),
+        adjustments: adjustments.map_or_else(Adjustments::default, |rows| Adjustments {
+            starts: rows.starts.to_vec(),
+            ids: rows.ids.to_vec(),
+            biases: rows.biases.to_vec(),
+            scales: rows.scales.to_vec(),
+            penalties: rows.penalties.to_vec(),
+        }),
+        num_logprobs: batch
+            .num_logprobs
+            .as_ref()
+            .map_or_else(Vec::new, |counts| counts.to_vec()),
+    }
+}
+
 fn serve(mut executor: CpuExecutor, inbox: &Receiver<(Batch, bool)>, on_step: &StepCallback) {
     while let Ok((batch, wants_logits)) = inbox.recv() {
+        let max_top = batch.max_top() as u32;
         let outcome = match executor.forward(&batch, wants_logits) {
             Ok(output) => {
                 let ids = output.sampled_ids.into_iter().map(|id| id as i32).collect();
@@ -218,9 +264,15 @@ fn serve(mut executor: CpuExecutor, inbox: &Receiver<(Batch, bool)>, on_step: &S
                     None,
                     Some(Int32Array::new(ids)),
                     output.logits.map(Float32Array::new),
+                    output.logprobs.map(|found| Logprobs {
+                        sampled: Float32Array::new(found.sampled),
+                        max_top,
+                        top_ids: Int32Array::new(found.top_ids),
+                        top_values: Float32Array::new(found.top_values),
+                    }),
                 )
             }
-            Err(error) => (Some(error.to_string()), None, None),
+            Err(error) => (Some(error.to_string()), None, None, None),
         };
         on_step.call(
             FnArgs::from(outcome),

@@ -1,9 +1,13 @@
 //! One step's work as it comes from JS, and the checks that make it safe to index with. Nothing below this file checks again.
 
+pub mod adjustments;
+
+use self::adjustments::Adjustments;
 use crate::error::{Error, Result};
 use crate::kv_pool::KvPool;
 use crate::model::Shape;
 use crate::sampler::Sampling;
+use crate::sampler::logprobs::MAX_TOP;
 
 /// See `ForwardBatch` in forward-batch.ts: the same fields in the same order.
 #[derive(Default)]
@@ -20,6 +24,11 @@ pub struct Batch {
     pub top_ps: Vec<f32>,
     pub top_ks: Vec<i32>,
     pub seeds: Vec<u32>,
+    /// Empty where no sample uses it.
+    pub min_ps: Vec<f32>,
+    pub adjustments: Adjustments,
+    /// Empty where no sample asks; −1 for one that does not.
+    pub num_logprobs: Vec<i32>,
 }
 
 impl Batch {
@@ -113,15 +122,46 @@ impl Batch {
             self.top_ks.len() == num_samples && self.top_ks.iter().all(|each| *each >= 0),
             "topKs",
         )?;
-        ensure(self.seeds.len() == num_samples, "seeds")
+        ensure(self.seeds.len() == num_samples, "seeds")?;
+        let is_per_sample = |len: usize| len == 0 || len == num_samples;
+        ensure(
+            is_per_sample(self.min_ps.len())
+                && self.min_ps.iter().all(|each| (0.0..=1.0).contains(each)),
+            "minPs",
+        )?;
+        ensure(
+            self.adjustments.are_sound(num_samples, shape.vocab_size),
+            "adjustments",
+        )?;
+        ensure(
+            is_per_sample(self.num_logprobs.len())
+                && self
+                    .num_logprobs
+                    .iter()
+                    .all(|each| (-1..=MAX_TOP as i32).contains(each)),
+            "numLogprobs",
+        )
+    }
+
+    /// Alternatives whose logprobs a sample asks for beside its own; none when it asks for no logprobs.
+    pub fn logprobs_of(&self, sample: usize) -> Option<usize> {
+        let count = self.num_logprobs.get(sample).copied()?;
+        usize::try_from(count).ok()
+    }
+
+    /// Columns of the alternatives of this step.
+    pub fn max_top(&self) -> usize {
+        let most = self.num_logprobs.iter().copied().max().unwrap_or(0);
+        usize::try_from(most).unwrap_or(0)
     }
 
     pub fn sampling(&self, sample: usize) -> Sampling {
         let row = self.sample_rows[sample] as usize;
         Sampling {
             temperature: self.temperatures[sample],
-            top_p: self.top_ps[sample],
+            min_p: self.min_ps.get(sample).copied().unwrap_or(0.0),
             top_k: self.top_ks[sample] as usize,
+            top_p: self.top_ps[sample],
             seed: self.seeds[sample],
             position: self.positions[row] as u32 + 1,
         }

@@ -3,6 +3,7 @@
 
 mod attention;
 mod projection;
+mod sampling;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -10,11 +11,12 @@ mod workspace;
 
 use std::sync::{Mutex, PoisonError};
 
+use self::sampling::LogprobSlots;
 use self::step::{Memory, Step};
 use self::workspace::Workspace;
 use crate::batch::Batch;
 use crate::error::Result;
-use crate::executor::{Executor, StepOutput};
+use crate::executor::{Executor, Logprobs, StepOutput};
 use crate::kernels::Kernels;
 use crate::kv_pool::KvPool;
 use crate::model::Model;
@@ -45,6 +47,8 @@ impl Executor for CpuExecutor {
             block_size: self.pool.block_size,
         };
         let runs = attention::runs_of(batch, &self.model.shape);
+        let mut logprobs = Logprobs::for_batch(batch);
+        let slots = LogprobSlots::of(logprobs.as_mut());
         let outcome = Mutex::new(Ok(()));
         self.team.run(&|member| {
             let step = Step {
@@ -54,6 +58,7 @@ impl Executor for CpuExecutor {
                 batch,
                 runs: &runs,
                 work: &self.work,
+                logprobs: &slots,
                 num_threads: self.team.len(),
                 member,
             };
@@ -76,6 +81,7 @@ impl Executor for CpuExecutor {
         Ok(StepOutput {
             sampled_ids: ids.to_vec(),
             logits: wants_logits.then(|| logits.to_vec()),
+            logprobs,
         })
     }
 }

@@ -18,6 +18,15 @@ fn sound() -> Batch {
         top_ps: vec![1.0, 0.9],
         top_ks: vec![0, 40],
         seeds: vec![1, 2],
+        min_ps: vec![0.0, 0.1],
+        adjustments: Adjustments {
+            starts: vec![0, 0, 2],
+            ids: vec![39, 0],
+            biases: vec![-100.0, 0.0],
+            scales: vec![1.0, 1.2],
+            penalties: vec![0.0, 3.5],
+        },
+        num_logprobs: vec![-1, 20],
     }
 }
 
@@ -40,6 +49,21 @@ fn a_sound_batch_passes_with_and_without_samples() {
             batch.top_ps.clear();
             batch.top_ks.clear();
             batch.seeds.clear();
+            batch.min_ps.clear();
+            batch.adjustments = Adjustments::default();
+            batch.num_logprobs.clear();
+        }),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_sound_batch_passes_without_what_no_sample_uses() {
+    assert_eq!(
+        outcome(|batch| {
+            batch.min_ps.clear();
+            batch.adjustments = Adjustments::default();
+            batch.num_logprobs.clear();
         }),
         Ok(())
     );
@@ -94,6 +118,34 @@ fn each_field_out_of_range_is_refused_by_its_name() {
         ("topKs", |batch| batch.top_ks[1] = -1),
         ("topKs", |batch| batch.top_ks.clear()),
         ("seeds", |batch| batch.seeds.truncate(1)),
+        ("minPs", |batch| batch.min_ps[0] = -0.1),
+        ("minPs", |batch| batch.min_ps[1] = 1.1),
+        ("minPs", |batch| batch.min_ps[1] = f32::NAN),
+        ("minPs", |batch| batch.min_ps.truncate(1)),
+        ("adjustments", |batch| batch.adjustments.starts.clear()),
+        ("adjustments", |batch| batch.adjustments.starts.truncate(2)),
+        ("adjustments", |batch| batch.adjustments.starts[0] = 1),
+        ("adjustments", |batch| batch.adjustments.starts[1] = -1),
+        ("adjustments", |batch| batch.adjustments.starts[1] = 3),
+        ("adjustments", |batch| batch.adjustments.starts[2] = 1),
+        ("adjustments", |batch| batch.adjustments.starts[2] = -2),
+        ("adjustments", |batch| batch.adjustments.ids[0] = 40),
+        ("adjustments", |batch| batch.adjustments.ids[1] = -1),
+        ("adjustments", |batch| batch.adjustments.ids.truncate(1)),
+        ("adjustments", |batch| {
+            batch.adjustments.biases[0] = f32::NEG_INFINITY;
+        }),
+        ("adjustments", |batch| batch.adjustments.biases.truncate(1)),
+        ("adjustments", |batch| batch.adjustments.scales[1] = 0.0),
+        ("adjustments", |batch| batch.adjustments.scales[1] = -1.0),
+        ("adjustments", |batch| batch.adjustments.scales.push(1.0)),
+        ("adjustments", |batch| {
+            batch.adjustments.penalties[0] = f32::NAN;
+        }),
+        ("adjustments", |batch| batch.adjustments.penalties.clear()),
+        ("numLogprobs", |batch| batch.num_logprobs[0] = -2),
+        ("numLogprobs", |batch| batch.num_logprobs[1] = 21),
+        ("numLogprobs", |batch| batch.num_logprobs.truncate(1)),
     ];
     for (index, (field, change)) in cases.iter().enumerate() {
         let message = outcome(change).expect_err(field).to_string();

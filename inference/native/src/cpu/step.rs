@@ -1,13 +1,13 @@
 //! One thread's way through a step: the phases of the llama architecture.
 
 use super::attention::Run;
+use super::sampling::LogprobSlots;
 use super::workspace::{Activations, Own, Workspace};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::kernels::{Kernels, PANEL, TileOutput};
 use crate::matrix::{BLOCK, Matrix, TILE};
 use crate::model::{LayerWeights, Model};
-use crate::sampler::{best, sample};
 use crate::shared::Shared;
 use crate::threads::Member;
 
@@ -26,6 +26,7 @@ pub struct Step<'a> {
     pub batch: &'a Batch,
     pub runs: &'a [Run],
     pub work: &'a Workspace,
+    pub logprobs: &'a LogprobSlots,
     pub num_threads: usize,
     pub member: &'a Member<'a>,
 }
@@ -199,30 +200,6 @@ impl Step<'_> {
                 });
             },
         );
-    }
-
-    fn sample(&self) -> Result<()> {
-        let vocab = self.model.shape.vocab_size;
-        let mut outcome = Ok(());
-        self.member.each(self.batch.sample_rows.len(), 1, |rows| {
-            for row in rows {
-                let logits = unsafe { self.work.logits.slice(row * vocab, vocab) };
-                let sampling = self.batch.sampling(row);
-                let picked = if sampling.is_greedy() {
-                    best(self.kernels, logits).map(|(id, _)| id)
-                } else {
-                    // The logits stay as they are for those who ask; the sampler works on a copy.
-                    let copy = unsafe { self.own().logits.slice(0, vocab) };
-                    copy.copy_from_slice(logits);
-                    sample(self.kernels, copy, sampling)
-                };
-                match picked {
-                    Ok(id) => unsafe { self.work.sampled.slice(row, 1)[0] = id },
-                    Err(error) => outcome = Err(error),
-                }
-            }
-        });
-        outcome
     }
 
     /// This thread's scratch.
