@@ -1,15 +1,42 @@
 // The engine's contract and the model around it, as the generate activity sees them. Token ids in, token ids out: an
 // engine knows no Redis, Postgres, Temporal, HTTP or conversation. Design §5.
 
-/** How the next token is chosen. `temperature` 0 is greedy. Random numbers are a function of (seed, position) only. */
+/**
+ * How the next token is chosen. Stages in the order of vLLM's sampler: logit bias → repetition, frequency, presence
+ * penalty → temperature → min-p → top-k → top-p → draw. Each limit counts what the one before it left. `temperature` 0 is
+ * greedy: the best token after the penalties. Random numbers are a function of (seed, position) only.
+ * What may be left out is off then.
+ */
 export interface SamplingParams {
   readonly temperature: number;
-  /** Nucleus mass in (0, 1]; 1 = off. */
+  /** Nucleus mass in (0, 1]; 1 = off. Source: arXiv 1904.09751. */
   readonly topP: number;
   /** Number of candidates kept; 0 = all. */
   readonly topK: number;
   /** Unsigned 32-bit. */
   readonly seed: number;
+  /** Least probability of a candidate, as a share of the best one's, 0 … 1; 0 = off. Source: arXiv 2407.01082. */
+  readonly minP?: number | undefined;
+  /**
+   * In (0, 2]; 1 = off. Divides the positive and multiplies the other logits of tokens in prompt or output.
+   * Source: CTRL, arXiv 1909.05858 §4.1.
+   */
+  readonly repetitionPenalty?: number | undefined;
+  /** −2 … 2, 0 = off: subtracted from a token's logit for each time it is in the output. Source: OpenAI's API reference. */
+  readonly frequencyPenalty?: number | undefined;
+  /** −2 … 2, 0 = off: subtracted once from the logit of each token in the output. Source: as above. */
+  readonly presencePenalty?: number | undefined;
+  /** At most 300 [id, −100 … 100], ids distinct: added to the id's logit. */
+  readonly logitBias?: readonly (readonly [tokenId: number, bias: number])[] | undefined;
+  /** Asks for each output token's logprob and those of this many alternatives, 0 … 20. */
+  readonly logprobs?: number | null | undefined;
+}
+
+/** Natural logarithms of probabilities of the model's own distribution, before any parameter above changes it. */
+export interface TokenLogprobs {
+  readonly logprob: number;
+  /** The most likely tokens, best first, as many as were asked for; the token itself may be among them. */
+  readonly top: readonly { readonly tokenId: number; readonly logprob: number }[];
 }
 
 /** Who may reuse the computed beginning of a sequence. */
@@ -44,8 +71,8 @@ export type SequenceFinish =
 
 /** Called by the engine's step loop: must return at once, must not throw, must not await. */
 export interface SequenceListener {
-  /** Newly sampled ids in order. */
-  onTokens(tokenIds: readonly number[]): void;
+  /** Newly sampled ids in order; their logprobs beside them when, and only when, the request asked. */
+  onTokens(tokenIds: readonly number[], logprobs?: readonly TokenLogprobs[]): void;
   /**
    * Exactly once, after the last `onTokens`; the sequence's blocks are free by then.
    * @param numCachedTokens tokens that were not computed because the prefix cache had them when it was admitted

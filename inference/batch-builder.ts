@@ -1,5 +1,6 @@
 // Flattens a schedule into the arrays of one native call.
 import type { ForwardBatch } from './forward-batch.ts';
+import { flattenAdjustments } from './logit-adjustments.ts';
 import type { ScheduledSequence } from './scheduler.ts';
 
 export interface BuiltBatch {
@@ -31,6 +32,7 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     topPs: Float32Array.from(sampled, ({ sequence }) => sequence.request.sampling.topP),
     topKs: Int32Array.from(sampled, ({ sequence }) => sequence.request.sampling.topK),
     seeds: Uint32Array.from(sampled, ({ sequence }) => sequence.request.sampling.seed),
+    ...samplingExtras(sampled),
   };
   let row = 0;
   let sample = 0;
@@ -49,4 +51,28 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     if (count === sequence.numPendingTokens) batch.sampleRows[sample++] = row - 1;
   }
   return { batch, sampled };
+}
+
+/** What most samples do without: null where none of them uses it. */
+function samplingExtras(
+  sampled: readonly ScheduledSequence[],
+): Pick<ForwardBatch, 'minPs' | 'adjustments' | 'numLogprobs'> {
+  const samplings = sampled.map(({ sequence }) => sequence.request.sampling);
+  const isAdjusted = sampled.some(({ sequence }) => sequence.adjustments !== null);
+  return {
+    minPs: samplings.some(({ minP = 0 }) => minP > 0)
+      ? Float32Array.from(samplings, ({ minP = 0 }) => minP)
+      : null,
+    adjustments: isAdjusted
+      ? flattenAdjustments(
+          sampled.map(
+            ({ sequence: { adjustments, tokenIds } }) =>
+              adjustments?.rowAt(tokenIds, tokenIds.length) ?? null,
+          ),
+        )
+      : null,
+    numLogprobs: samplings.some(({ logprobs = null }) => logprobs !== null)
+      ? Int32Array.from(samplings, ({ logprobs }) => logprobs ?? -1)
+      : null,
+  };
 }

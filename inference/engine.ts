@@ -7,15 +7,17 @@ import type {
   SequenceFinish,
   SequenceListener,
   SequenceRequest,
+  TokenLogprobs,
 } from '../contracts/engine.ts';
 import { buildBatch } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
-import type { Executor } from './forward-batch.ts';
+import type { Executor, StepLogprobs } from './forward-batch.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkRequest } from './request-check.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduledSequence } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
+import { logprobsOf } from './step-logprobs.ts';
 
 export interface StepRecord {
   readonly numTokens: number;
@@ -173,11 +175,11 @@ export class StepEngine implements Engine {
     const startedAt = performance.now();
     this.#inFlight = new Set(scheduled.map(({ sequence }) => sequence));
     try {
-      this.#executor.forward(batch, (error, sampledIds) => {
+      this.#executor.forward(batch, (error, sampledIds, logprobs = null) => {
         const durationMs = performance.now() - startedAt;
         try {
           if (error !== null) throw error;
-          this.#update(scheduled, sampled, sampledIds ?? new Int32Array());
+          this.#update(scheduled, sampled, sampledIds ?? new Int32Array(), logprobs);
           const numPreempted = preempted.length;
           const record = {
             numTokens: batch.tokenIds.length,
@@ -204,6 +206,7 @@ export class StepEngine implements Engine {
     scheduled: readonly ScheduledSequence[],
     sampled: readonly ScheduledSequence[],
     sampledIds: Int32Array,
+    logprobs: StepLogprobs | null,
   ): void {
     if (this.#failure !== null) return;
     const { vocabSize } = this.#executor;
@@ -220,14 +223,17 @@ export class StepEngine implements Engine {
       sequence.numComputedTokens += numTokens;
       this.#cache.register(sequence);
     }
-    for (const [index, { sequence }] of sampled.entries())
-      this.#take(sequence, sampledIds[index] ?? 0);
+    for (const [index, { sequence }] of sampled.entries()) {
+      const numTop = sequence.request.sampling.logprobs ?? null;
+      const own = logprobs === null || numTop === null ? null : logprobsOf(logprobs, index, numTop);
+      this.#take(sequence, sampledIds[index] ?? 0, own);
+    }
     // A listener may add to the set while this runs; iteration sees what is added.
     for (const sequence of this.#abortedInFlight) this.#finish(sequence, { reason: 'abort' });
   }
 
   /** One sampled token; that of an aborted sequence is dropped. */
-  #take(sequence: Sequence, tokenId: number): void {
+  #take(sequence: Sequence, tokenId: number, logprobs: TokenLogprobs | null): void {
     if (this.#abortedInFlight.has(sequence)) return;
     this.#lastTokenAtMs = Date.now();
     if (sequence.request.stopTokenIds.includes(tokenId)) {
@@ -235,7 +241,10 @@ export class StepEngine implements Engine {
       return;
     }
     sequence.tokenIds.push(tokenId);
-    this.#tell(() => sequence.listener.onTokens([tokenId]));
+    const { listener } = sequence;
+    this.#tell(() =>
+      logprobs === null ? listener.onTokens([tokenId]) : listener.onTokens([tokenId], [logprobs]),
+    );
     if (this.#abortedInFlight.has(sequence)) return;
     if (this.#isAtLength(sequence)) this.#finish(sequence, { reason: 'length' });
   }

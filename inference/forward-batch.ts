@@ -24,10 +24,45 @@ export interface ForwardBatch {
   readonly topPs: Float32Array;
   readonly topKs: Int32Array;
   readonly seeds: Uint32Array;
+  /** [numSamples]; left out or null where no sample uses it, as those below. */
+  readonly minPs?: Float32Array | null;
+  readonly adjustments?: AdjustmentRows | null;
+  /** [numSamples] alternatives whose logprobs are wanted beside the sampled token's, at most 20; -1 = none at all. */
+  readonly numLogprobs?: Int32Array | null;
+}
+
+/** Changes to single logits, made before anything else. Sample i has the entries starts[i] … starts[i + 1]. */
+export interface AdjustmentRows {
+  /** [numSamples + 1] last = number of entries. */
+  readonly starts: Int32Array;
+  /** [entries] token ids, distinct within a sample. */
+  readonly ids: Int32Array;
+  /** [entries] each: first added, */
+  readonly biases: Float32Array;
+  /** … then a divisor of what is positive and a factor of what is not, > 0, */
+  readonly scales: Float32Array;
+  /** … then subtracted. */
+  readonly penalties: Float32Array;
+}
+
+/** Logprobs of one step, when a sample asked. See TokenLogprobs. */
+export interface StepLogprobs {
+  /** [numSamples] of the sampled tokens; NaN where the sample did not ask. */
+  readonly sampled: Float32Array;
+  /** Columns of topIds and topValues: the most that a sample asked for. */
+  readonly maxTop: number;
+  /** [numSamples * maxTop] ids of the most likely tokens, best first, padded with -1. */
+  readonly topIds: Int32Array;
+  /** [numSamples * maxTop] their logprobs. */
+  readonly topValues: Float32Array;
 }
 
 /** The position that decides a sample's random number is that of the token being made: positions[sampleRow] + 1. */
-export type ForwardCallback = (error: Error | null, sampledIds: Int32Array | null) => void;
+export type ForwardCallback = (
+  error: Error | null,
+  sampledIds: Int32Array | null,
+  logprobs?: StepLogprobs | null,
+) => void;
 
 /** What the engine needs of an executor: the native model, or a fake one in unit tests. */
 export interface Executor {

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError } from '../contracts/errors.ts';
-import type { Executor, ForwardBatch, ForwardCallback } from './forward-batch.ts';
+import type { Executor, ForwardBatch, ForwardCallback, StepLogprobs } from './forward-batch.ts';
 
 /** Tokens of one KV block. */
 export const BLOCK_SIZE = 16;
@@ -37,6 +37,7 @@ type OnStep = (
   error: string | null,
   sampledIds: Int32Array | null,
   logits: Float32Array | null,
+  logprobs: StepLogprobs | null,
 ) => void;
 
 interface Addon {
@@ -102,18 +103,22 @@ export class NativeModel implements Executor {
   }
 
   forward(batch: ForwardBatch, callback: ForwardCallback): void {
-    this.#forward(batch, false, (error, sampledIds) => callback(stepError(error), sampledIds));
+    this.#forward(batch, false, (error, sampledIds, _logits, logprobs) =>
+      callback(stepError(error), sampledIds, logprobs),
+    );
   }
 
-  /** For tests: as forward, and the logits [numSamples, vocabSize] beside the ids. */
-  forwardWithLogits(
-    batch: ForwardBatch,
-  ): Promise<{ sampledIds: Int32Array; logits: Float32Array }> {
+  /** For tests: as forward, and the raw logits [numSamples, vocabSize] beside the ids. */
+  forwardWithLogits(batch: ForwardBatch): Promise<{
+    sampledIds: Int32Array;
+    logits: Float32Array;
+    logprobs: StepLogprobs | null;
+  }> {
     return new Promise((resolve, reject) => {
-      this.#forward(batch, true, (error, sampledIds, logits) => {
+      this.#forward(batch, true, (error, sampledIds, logits, logprobs) => {
         if (sampledIds === null || logits === null)
           reject(stepError(error) ?? new AppError('INVARIANT_VIOLATED'));
-        else resolve({ sampledIds, logits });
+        else resolve({ sampledIds, logits, logprobs });
       });
     });
   }

@@ -1,6 +1,7 @@
 // What a sequence must be before it is queued: everything that would fail later, in a batch with others, fails here.
 import { AppError } from '../contracts/errors.ts';
 import type { SequenceRequest } from '../contracts/engine.ts';
+import { wrongSampling } from './sampling-check.ts';
 
 export interface RequestBounds {
   readonly vocabSize: number;
@@ -23,21 +24,8 @@ export function checkRequest(request: SequenceRequest, bounds: RequestBounds): v
   ensure(areIds(stopTokenIds), 'stopTokenIds');
   ensure(Number.isInteger(maxTokens) && maxTokens >= 1, 'maxTokens');
   ensure(Number.isFinite(priority), 'priority');
-  ensure(
-    Number.isFinite(sampling.temperature) &&
-      sampling.temperature >= 0 &&
-      sampling.temperature <= 100,
-    'temperature',
-  );
-  ensure(sampling.topP > 0 && sampling.topP <= 1, 'topP');
-  ensure(
-    Number.isInteger(sampling.topK) && sampling.topK >= 0 && sampling.topK <= 0x7fff_ffff,
-    'topK',
-  );
-  ensure(
-    Number.isInteger(sampling.seed) && sampling.seed >= 0 && sampling.seed <= 0xffff_ffff,
-    'seed',
-  );
+  const wrong = wrongSampling(sampling, bounds.vocabSize);
+  ensure(wrong === null, wrong ?? '');
   // Alone in the pool it must be able to reach its end, else it would be preempted for ever.
   const longest = Math.min(promptTokenIds.length + maxTokens, bounds.contextLength);
   if (promptTokenIds.length + 1 > bounds.contextLength || longest > bounds.poolTokens) {

@@ -1,6 +1,7 @@
 // One sequence: its ids, its block table, how far it is computed. It decides nothing.
 import type { SequenceListener, SequenceRequest } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
+import { LogitAdjustments } from './logit-adjustments.ts';
 
 export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
 
@@ -27,6 +28,8 @@ export class Sequence {
   readonly arrival: number;
   /** Prompt, then output, an earlier attempt's output included. */
   readonly tokenIds: number[];
+  /** Null when the request's sampling changes no logit. */
+  readonly adjustments: LogitAdjustments | null;
   /** Tokens whose keys and values are in the pool. Catching up with tokenIds.length is all the work there is. */
   numComputedTokens = 0;
   /** Tokens found in the prefix cache when it was first admitted; null before. */
@@ -45,6 +48,7 @@ export class Sequence {
     this.listener = listener;
     this.arrival = arrival;
     this.tokenIds = [...request.promptTokenIds, ...request.outputTokenIds];
+    this.adjustments = LogitAdjustments.of(request.sampling, request.promptTokenIds.length);
   }
 
   get state(): SequenceState {
