@@ -6,6 +6,7 @@ import type {
   SequenceRequest,
 } from '../../contracts/engine.ts';
 import { nextToken } from './fake-executor.ts';
+import { slowAdjustments } from './slow-adjustments.ts';
 
 export const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, seed: 1 };
 
@@ -70,7 +71,10 @@ export function expectedTokens(
   sampling: SamplingParams = GREEDY,
 ): number[] {
   const context = [...prompt];
-  for (let index = 0; index < count; index += 1) context.push(nextToken(context, 1000, sampling));
+  for (let index = 0; index < count; index += 1) {
+    const adjustments = slowAdjustments(sampling, prompt.length, context);
+    context.push(nextToken(context, 1000, sampling, adjustments));
+  }
   return context.slice(prompt.length);
 }
 

@@ -1,8 +1,14 @@
 // An executor without weights: it remembers each slot's token and position, checks that a batch would attend to exactly
 // its own sequences, and makes the next token a hash of the whole context (and, when not greedy, of the sampling
-// parameters and the position, as the native sampler does). Steps run when the test says so, or in the next tick.
+// parameters and the position, as the native sampler does; adjustments of logits change it always). Steps run when the test says so, or in the next tick.
 import type { SamplingParams } from '../../contracts/engine.ts';
-import type { Executor, ForwardBatch, ForwardCallback } from '../../inference/forward-batch.ts';
+import type {
+  Executor,
+  ForwardBatch,
+  ForwardCallback,
+  StepLogprobs,
+} from '../../inference/forward-batch.ts';
+import type { SlowAdjustment } from './slow-adjustments.ts';
 
 export interface FakeExecutorOptions {
   readonly numBlocks: number;
@@ -56,7 +62,7 @@ export class FakeExecutor implements Executor {
       const outcome = this.nextOutcome ?? this.#compute(batch);
       this.nextOutcome = null;
       if ('error' in outcome) callback(outcome.error, null);
-      else callback(null, outcome.sampledIds);
+      else callback(null, outcome.sampledIds, logprobsOf(batch, outcome.sampledIds));
     };
     if (this.#isManual) this.#release = run;
     else setImmediate(run);
@@ -171,27 +177,68 @@ export class FakeExecutor implements Executor {
       topP: at(batch.topPs, sample),
       topK: at(batch.topKs, sample),
       seed: at(batch.seeds, sample),
+      minP: batch.minPs?.[sample] ?? 0,
     };
-    return nextToken(context, this.vocabSize, sampling);
+    return nextToken(context, this.vocabSize, sampling, adjustmentsOf(batch, sample));
   }
 }
 
-/** The token that follows a context: any change of the context changes it, and so does the sampling unless greedy. */
+const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, seed: 0 };
+
+/** The logprob of token i is −i / 8; alternatives are the ids from 0 on. */
+function logprobsOf(batch: ForwardBatch, sampledIds: Int32Array | null): StepLogprobs | null {
+  const counts = batch.numLogprobs ?? null;
+  if (counts === null || sampledIds === null) return null;
+  const maxTop = Math.max(0, ...counts);
+  const tops = Array.from(counts).flatMap((count) =>
+    Array.from({ length: maxTop }, (_, id) => (id < count ? id : -1)),
+  );
+  return {
+    sampled: Float32Array.from(sampledIds, (id, sample) =>
+      at(counts, sample) < 0 ? NaN : -id / 8,
+    ),
+    maxTop,
+    topIds: Int32Array.from(tops),
+    topValues: Float32Array.from(tops, (id) => (id < 0 ? NaN : -id / 8)),
+  };
+}
+
+/** A sample's entries that change anything, in order of id. */
+function adjustmentsOf({ adjustments }: ForwardBatch, sample: number): SlowAdjustment[] {
+  if (adjustments === null || adjustments === undefined) return [];
+  const { starts, ids, biases, scales, penalties } = adjustments;
+  const [first, end] = [at(starts, sample), at(starts, sample + 1)];
+  return Array.from(ids.subarray(first, end), (id, index) => ({
+    id,
+    bias: at(biases, first + index),
+    scale: at(scales, first + index),
+    penalty: at(penalties, first + index),
+  }))
+    .filter(({ bias, scale, penalty }) => bias !== 0 || scale !== 1 || penalty !== 0)
+    .sort((one, other) => one.id - other.id);
+}
+
+/**
+ * The token that follows a context: any change of the context changes it, so does one of the adjustments, and so does the
+ * sampling unless greedy.
+ */
 export function nextToken(
   context: readonly number[],
   vocabSize: number,
   sampling?: SamplingParams,
+  adjustments: readonly SlowAdjustment[] = [],
 ): number {
   const isGreedy = sampling === undefined || sampling.temperature === 0;
-  const { temperature, topP, topK, seed } = sampling ?? {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    seed: 0,
-  };
-  const salt = isGreedy
-    ? []
-    : [seed, context.length, Math.round(temperature * 1000), Math.round(topP * 1000), topK];
+  const { temperature, topP, topK, seed, minP = 0 } = sampling ?? GREEDY;
+  const thousandths = (value: number): number => Math.round(value * 1000);
+  const salt = [
+    ...adjustments.flatMap(({ id, bias, scale, penalty }) => [
+      id,
+      ...[bias, scale, penalty].map(thousandths),
+    ]),
+    ...(isGreedy ? [] : [seed, context.length, ...[temperature, topP].map(thousandths), topK]),
+    ...(isGreedy || minP === 0 ? [] : [thousandths(minP)]),
+  ];
   return (
     [...context, ...salt].reduce((hash, id) => (Math.imul(hash, 31) + id + 7) >>> 0, 17) % vocabSize
   );

@@ -1,6 +1,6 @@
 import { buildBatch } from '../../../inference/batch-builder.ts';
 import { Sequence } from '../../../inference/sequence.ts';
-import { sequenceRequest } from '../../helpers/engine-runs.ts';
+import { GREEDY, sequenceRequest } from '../../helpers/engine-runs.ts';
 
 const silent = { onTokens: () => undefined, onFinish: () => undefined };
 
@@ -48,6 +48,46 @@ describe('buildBatch', () => {
       topPs: Float32Array.of(0.25, 1),
       topKs: Int32Array.of(40, 0),
       seeds: Uint32Array.of(4_000_000_000, 1),
+      minPs: null,
+      adjustments: null,
+      numLogprobs: null,
+    });
+  });
+
+  it('sends min-p, adjustments and logprobs where a sampled sequence uses them, the neutral value to those beside it', () => {
+    const all = [
+      sequenceRequest([1, 2], {
+        outputTokenIds: [4],
+        sampling: { ...GREEDY, minP: 0.5, presencePenalty: 1, logprobs: 0 },
+      }),
+      sequenceRequest([3]),
+    ].map((request, index) => {
+      const sequence = new Sequence(request, silent, index);
+      sequence.appendBlocks([index]);
+      return { sequence, numTokens: sequence.tokenIds.length };
+    });
+    const { batch } = buildBatch(all, 4);
+    expect(batch).toMatchObject({
+      minPs: Float32Array.of(0.5, 0),
+      adjustments: {
+        starts: Int32Array.of(0, 1, 1),
+        ids: Int32Array.of(4),
+        biases: Float32Array.of(0),
+        scales: Float32Array.of(1),
+        penalties: Float32Array.of(1),
+      },
+      numLogprobs: Int32Array.of(0, -1),
+    });
+  });
+
+  it('sends nothing of a sequence that is within its prompt', () => {
+    const sampling = { ...GREEDY, minP: 0.5, repetitionPenalty: 2, logprobs: 3 };
+    const within = new Sequence(sequenceRequest([1, 2, 3], { sampling }), silent, 0);
+    within.appendBlocks([0]);
+    expect(buildBatch([{ sequence: within, numTokens: 2 }], 4).batch).toMatchObject({
+      minPs: null,
+      adjustments: null,
+      numLogprobs: null,
     });
   });
 });

@@ -3,8 +3,10 @@ import { BlockAllocator } from '../../../inference/block-allocator.ts';
 import { StepEngine } from '../../../inference/engine.ts';
 import { Scheduler } from '../../../inference/scheduler.ts';
 import type { EngineOptions } from '../../../inference/engine.ts';
+import type { SequenceRequest } from '../../../contracts/engine.ts';
 import {
   expectedTokens,
+  GREEDY,
   nextTick,
   runSequence,
   sequenceRequest,
@@ -68,6 +70,11 @@ describe('StepEngine output', () => {
       topP: fc.constantFrom(0.5, 1),
       topK: fc.nat(9),
       seed: fc.nat(99),
+      minP: fc.constantFrom(undefined, 0.25),
+      repetitionPenalty: fc.constantFrom(undefined, 1.25),
+      presencePenalty: fc.constantFrom(undefined, 1),
+      logitBias: fc.constantFrom(undefined, [[5, -2]] as const),
+      logprobs: fc.constantFrom(undefined, null, 2),
     });
     const one = fc.record({
       prompt: fc.array(fc.nat(999), { minLength: 1, maxLength: 40 }),
@@ -112,7 +119,7 @@ describe('StepEngine output', () => {
   it.each([0, 0.8])(
     'continues an earlier attempt at any token with the same rest, temperature %d',
     async (temperature) => {
-      const sampling = { temperature, topP: 0.9, topK: 5, seed: 11 };
+      const sampling = { temperature, topP: 0.9, topK: 5, seed: 11, frequencyPenalty: 0.5 };
       const whole = expectedTokens([7, 8, 9], 10, sampling);
       for (let emitted = 0; emitted <= 10; emitted += 1) {
         const { engine } = setUp();
@@ -126,6 +133,33 @@ describe('StepEngine output', () => {
       }
     },
   );
+
+  it('gives the logprobs of each token to who asked, and to nobody else', async () => {
+    const { engine } = setUp();
+    const heard: { tokenId: number; asked: number | null; logprobs: unknown }[] = [];
+    const ask = (logprobs: number | null): SequenceRequest =>
+      sequenceRequest([logprobs ?? 7, 8], { maxTokens: 3, sampling: { ...GREEDY, logprobs } });
+    for (const asked of [null, 0, 2]) {
+      engine.submit(ask(asked), {
+        ...silent,
+        onTokens: ([tokenId = -1, ...more], logprobs) => {
+          expect(more).toEqual([]);
+          heard.push({ tokenId, asked, logprobs });
+        },
+      });
+    }
+    await engine.drain();
+    expect(heard).toHaveLength(9);
+    const top = [
+      { tokenId: 0, logprob: -0 },
+      { tokenId: 1, logprob: -0.125 },
+    ];
+    for (const { tokenId, asked, logprobs } of heard) {
+      expect(logprobs).toEqual(
+        asked === null ? undefined : [{ logprob: -tokenId / 8, top: top.slice(0, asked) }],
+      );
+    }
+  });
 
   it('ends at once with length when an earlier attempt has said everything, and runs nothing', async () => {
     const { engine, executor } = setUp();
