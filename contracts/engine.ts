@@ -3,8 +3,8 @@
 
 /**
  * How the next token is chosen. Stages in the order of vLLM's sampler: logit bias → repetition, frequency, presence
- * penalty → temperature → min-p → top-k → top-p → draw. Each limit counts what the one before it left. `temperature` 0 is
- * greedy: the best token after the penalties. Random numbers are a function of (seed, position) only.
+ * penalty → temperature → min-p → top-k → top-p → draw. Each limit counts what the one before it left. `temperature` 0
+ * (below 1e-5) is greedy: the best token after the penalties. Random numbers are a function of (seed, position) only.
  * What may be left out is off then.
  */
 export interface SamplingParams {

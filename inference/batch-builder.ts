@@ -53,7 +53,7 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
   return { batch, sampled };
 }
 
-/** What most samples do without: null where none of them uses it. */
+/** What most samples do without: undefined where none of them uses it. */
 function samplingExtras(
   sampled: readonly ScheduledSequence[],
 ): Pick<ForwardBatch, 'minPs' | 'adjustments' | 'numLogprobs'> {
@@ -62,7 +62,7 @@ function samplingExtras(
   return {
     minPs: samplings.some(({ minP = 0 }) => minP > 0)
       ? Float32Array.from(samplings, ({ minP = 0 }) => minP)
-      : null,
+      : undefined,
     adjustments: isAdjusted
       ? flattenAdjustments(
           sampled.map(
@@ -70,9 +70,9 @@ function samplingExtras(
               adjustments?.rowAt(tokenIds, tokenIds.length) ?? null,
           ),
         )
-      : null,
+      : undefined,
     numLogprobs: samplings.some(({ logprobs = null }) => logprobs !== null)
       ? Int32Array.from(samplings, ({ logprobs }) => logprobs ?? -1)
-      : null,
+      : undefined,
   };
 }

@@ -24,11 +24,11 @@ export interface ForwardBatch {
   readonly topPs: Float32Array;
   readonly topKs: Int32Array;
   readonly seeds: Uint32Array;
-  /** [numSamples]; left out or null where no sample uses it, as those below. */
-  readonly minPs?: Float32Array | null;
-  readonly adjustments?: AdjustmentRows | null;
+  /** [numSamples]; left out where no sample uses it, as those below. */
+  readonly minPs?: Float32Array | undefined;
+  readonly adjustments?: AdjustmentRows | undefined;
   /** [numSamples] alternatives whose logprobs are wanted beside the sampled token's, at most 20; -1 = none at all. */
-  readonly numLogprobs?: Int32Array | null;
+  readonly numLogprobs?: Int32Array | undefined;
 }
 
 /** Changes to single logits, made before anything else. Sample i has the entries starts[i] … starts[i + 1]. */

@@ -118,10 +118,12 @@ export class LogitAdjustments {
   }
 }
 
-/** The rows of all samples in one; null when no sample has any entry. */
-export function flattenAdjustments(rows: readonly (AdjustmentRow | null)[]): AdjustmentRows | null {
+/** The rows of all samples in one; undefined, as in ForwardBatch, when no sample has any entry. */
+export function flattenAdjustments(
+  rows: readonly (AdjustmentRow | null)[],
+): AdjustmentRows | undefined {
   const numEntries = rows.reduce((sum, row) => sum + (row?.ids.length ?? 0), 0);
-  if (numEntries === 0) return null;
+  if (numEntries === 0) return undefined;
   const flat = {
     starts: new Int32Array(rows.length + 1),
     ids: new Int32Array(numEntries),

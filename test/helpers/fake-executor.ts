@@ -187,8 +187,8 @@ const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, seed: 0 };
 
 /** The logprob of token i is −i / 8; alternatives are the ids from 0 on. */
 function logprobsOf(batch: ForwardBatch, sampledIds: Int32Array | null): StepLogprobs | null {
-  const counts = batch.numLogprobs ?? null;
-  if (counts === null || sampledIds === null) return null;
+  const counts = batch.numLogprobs;
+  if (counts === undefined || sampledIds === null) return null;
   const maxTop = Math.max(0, ...counts);
   const tops = Array.from(counts).flatMap((count) =>
     Array.from({ length: maxTop }, (_, id) => (id < count ? id : -1)),
@@ -205,7 +205,7 @@ function logprobsOf(batch: ForwardBatch, sampledIds: Int32Array | null): StepLog
 
 /** A sample's entries that change anything, in order of id. */
 function adjustmentsOf({ adjustments }: ForwardBatch, sample: number): SlowAdjustment[] {
-  if (adjustments === null || adjustments === undefined) return [];
+  if (adjustments === undefined) return [];
   const { starts, ids, biases, scales, penalties } = adjustments;
   const [first, end] = [at(starts, sample), at(starts, sample + 1)];
   return Array.from(ids.subarray(first, end), (id, index) => ({

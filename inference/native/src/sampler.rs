@@ -16,7 +16,7 @@ use crate::kernels::Kernels;
 /// How one row is sampled; see `SamplingParams` on the other side.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampling {
-    /// 0 = greedy.
+    /// 0 (or nearly so) = greedy.
     pub temperature: f32,
     /// Least probability of a candidate as a share of the best one's; 0 = off.
     pub min_p: f32,
@@ -29,10 +29,13 @@ pub struct Sampling {
     pub position: u32,
 }
 
+/// Below this the best token is taken, as vLLM does: its probability is 1 within rounding, and the inverse might overflow.
+const LEAST_TEMPERATURE: f32 = 1e-5;
+
 impl Sampling {
     /// The best token is taken, whatever the draw.
     pub fn is_greedy(&self) -> bool {
-        self.temperature <= 0.0 || self.top_k == 1
+        self.temperature < LEAST_TEMPERATURE || self.top_k == 1
     }
 }
 

@@ -48,9 +48,6 @@ describe('buildBatch', () => {
       topPs: Float32Array.of(0.25, 1),
       topKs: Int32Array.of(40, 0),
       seeds: Uint32Array.of(4_000_000_000, 1),
-      minPs: null,
-      adjustments: null,
-      numLogprobs: null,
     });
   });
 
@@ -85,9 +82,9 @@ describe('buildBatch', () => {
     const within = new Sequence(sequenceRequest([1, 2, 3], { sampling }), silent, 0);
     within.appendBlocks([0]);
     expect(buildBatch([{ sequence: within, numTokens: 2 }], 4).batch).toMatchObject({
-      minPs: null,
-      adjustments: null,
-      numLogprobs: null,
+      minPs: undefined,
+      adjustments: undefined,
+      numLogprobs: undefined,
     });
   });
 });

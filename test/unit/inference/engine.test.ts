@@ -135,7 +135,7 @@ describe('StepEngine output', () => {
   );
 
   it('gives the logprobs of each token to who asked, and to nobody else', async () => {
-    const { engine } = setUp();
+    const { engine, errors } = setUp();
     const heard: { tokenId: number; asked: number | null; logprobs: unknown }[] = [];
     const ask = (logprobs: number | null): SequenceRequest =>
       sequenceRequest([logprobs ?? 7, 8], { maxTokens: 3, sampling: { ...GREEDY, logprobs } });
@@ -149,6 +149,7 @@ describe('StepEngine output', () => {
       });
     }
     await engine.drain();
+    expect(errors).toEqual([]);
     expect(heard).toHaveLength(9);
     const top = [
       { tokenId: 0, logprob: -0 },

@@ -113,8 +113,8 @@ describe('flattenAdjustments', () => {
     });
   });
 
-  it('is null when there is no entry at all', () => {
+  it('is undefined when there is no entry at all', () => {
     const none = { ids: [], biases: [], scales: [], penalties: [] };
-    expect(flattenAdjustments([null, none])).toBeNull();
+    expect(flattenAdjustments([null, none])).toBeUndefined();
   });
 });

@@ -25,6 +25,18 @@ fn greedy_takes_the_first_of_the_best() {
 }
 
 #[test]
+fn a_temperature_whose_inverse_overflows_takes_the_best() {
+    for temperature in [1e-45, f32::MIN_POSITIVE, 1e-6] {
+        let cold = Sampling {
+            temperature,
+            top_p: 0.5,
+            ..PLAIN
+        };
+        assert_eq!(draw(&[1.0, 3.0, 2.0], cold), 1);
+    }
+}
+
+#[test]
 fn the_same_seed_and_position_draw_the_same_token_and_others_do_not() {
     let logits: Vec<f32> = (0..500).map(|id| (id % 7) as f32 * 0.1).collect();
     let all: Vec<u32> = (0..50)

@@ -65,11 +65,21 @@ describeWithModel('bad input to the native model', () => {
   });
   afterAll(() => model.close());
 
-  const sound = (): ForwardBatch =>
-    batchOf([
+  const sound = (): ForwardBatch => ({
+    ...batchOf([
       { sequence: new TestSequence(tokenIds(1, 5), blocks(0)), count: 5 },
       { sequence: new TestSequence(tokenIds(2, 3), blocks(8)), count: 3 },
-    ]);
+    ]),
+    minPs: new Float32Array(2),
+    adjustments: {
+      starts: Int32Array.of(0, 1, 1),
+      ids: Int32Array.of(7),
+      biases: Float32Array.of(0),
+      scales: Float32Array.of(1.5),
+      penalties: Float32Array.of(0),
+    },
+    numLogprobs: Int32Array.of(-1, 2),
+  });
 
   const forward = (batch: ForwardBatch): Promise<Int32Array | null> =>
     new Promise((resolve, reject) => {
@@ -91,6 +101,14 @@ describeWithModel('bad input to the native model', () => {
     ['temperatures', (batch) => batch.temperatures.fill(NaN)],
     ['topPs', (batch) => batch.topPs.fill(0)],
     ['topKs', (batch) => batch.topKs.fill(-2)],
+    ['minPs', (batch) => batch.minPs?.fill(1.5)],
+    ['adjustments', (batch) => batch.adjustments?.starts.fill(2)],
+    ['adjustments', (batch) => batch.adjustments?.ids.fill(-1)],
+    ['adjustments', (batch) => batch.adjustments?.ids.fill(last())],
+    ['adjustments', (batch) => batch.adjustments?.biases.fill(NaN)],
+    ['adjustments', (batch) => batch.adjustments?.scales.fill(0)],
+    ['adjustments', (batch) => batch.adjustments?.penalties.fill(Infinity)],
+    ['numLogprobs', (batch) => batch.numLogprobs?.fill(21)],
   ];
 
   it('is refused by the name of the field, and the next step works', async () => {
@@ -115,6 +133,12 @@ describeWithModel('bad input to the native model', () => {
       { tokenIds: [1, 2] },
       { tokenIds: new Float64Array(8) },
       { topPs: undefined },
+      { minPs: Int32Array.of(0, 0) },
+      { minPs: new Float32Array(1) },
+      { numLogprobs: new Int32Array(3) },
+      { adjustments: {} },
+      { adjustments: { ...batch.adjustments, scales: new Float32Array() } },
+      { adjustments: { ...batch.adjustments, starts: Int32Array.of(0, 1) } },
     ]) {
       const odd = { ...batch, ...wrong } as unknown as ForwardBatch;
       await expect(forward(odd)).rejects.toEqual(invalid(/./));
