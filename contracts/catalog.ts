@@ -16,6 +16,8 @@ const pool = z.strictObject({
   context_length: z.int().min(64),
   max_num_seqs: z.int().min(1).max(1024),
   max_num_batched_tokens: z.int().min(16).max(16_384),
+  /** Tokens guessed ahead for one sequence in one step; 0 = no speculation. Never changes an answer. */
+  max_draft_tokens: z.int().min(0).max(32),
   /** Free turns are refused while this many sequences wait in every worker of the pool. */
   shed_waiting: z.int().min(1),
 });

@@ -88,6 +88,8 @@ export interface EngineStats {
   readonly kvBlocks: { readonly free: number; readonly used: number; readonly cached: number };
   /** Tokens of all sequences admitted so far, and how many of them the prefix cache had. */
   readonly prefixCache: { readonly queriedTokens: number; readonly hitTokens: number };
+  /** Tokens guessed ahead so far, and those the model agreed with. */
+  readonly speculation: { readonly proposedTokens: number; readonly acceptedTokens: number };
   readonly numSteps: number;
   readonly numPreemptions: number;
   /** When a step last sampled a token, ms since the epoch; null before the first. */

@@ -2,20 +2,31 @@
 import type { ForwardBatch } from './forward-batch.ts';
 import { flattenAdjustments } from './logit-adjustments.ts';
 import type { ScheduledSequence } from './scheduler.ts';
+import type { Sequence } from './sequence.ts';
 
 export interface BuiltBatch {
   readonly batch: ForwardBatch;
-  /** The sequences whose next token is sampled, in the order of the samples: those that catch up entirely. */
+  /**
+   * The sequences that get tokens, in the order of the samples: those that catch up entirely. Each has one sample, and
+   * one more for each token of its draft.
+   */
   readonly sampled: readonly ScheduledSequence[];
 }
 
+/** A row whose next token is sampled. */
+interface Sample {
+  readonly sequence: Sequence;
+  readonly row: number;
+  /** The sequence's tokens, then its draft. */
+  readonly tokenIds: readonly number[];
+  /** How many of those the sampled token follows. */
+  readonly length: number;
+}
+
 export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: number): BuiltBatch {
-  const numTokens = scheduled.reduce((sum, each) => sum + each.numTokens, 0);
+  const numTokens = scheduled.reduce((sum, each) => sum + each.numTokens + draftOf(each).length, 0);
   const numSeqs = scheduled.length;
   const maxBlocks = Math.max(...scheduled.map(({ sequence }) => sequence.blockTable.length));
-  const sampled = scheduled.filter(
-    ({ sequence, numTokens: count }) => count === sequence.numPendingTokens,
-  );
   const batch = {
     tokenIds: new Int32Array(numTokens),
     positions: new Int32Array(numTokens),
@@ -24,22 +35,17 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     contextLens: new Int32Array(numSeqs),
     blockTables: new Int32Array(numSeqs * maxBlocks).fill(-1),
     maxBlocks,
-    sampleRows: new Int32Array(sampled.length),
-    temperatures: Float32Array.from(
-      sampled,
-      ({ sequence }) => sequence.request.sampling.temperature,
-    ),
-    topPs: Float32Array.from(sampled, ({ sequence }) => sequence.request.sampling.topP),
-    topKs: Int32Array.from(sampled, ({ sequence }) => sequence.request.sampling.topK),
-    seeds: Uint32Array.from(sampled, ({ sequence }) => sequence.request.sampling.seed),
-    ...samplingExtras(sampled),
   };
+  const sampled: ScheduledSequence[] = [];
+  const samples: Sample[] = [];
   let row = 0;
-  let sample = 0;
-  for (const [index, { sequence, numTokens: count }] of scheduled.entries()) {
-    const end = sequence.numComputedTokens + count;
+  for (const [index, each] of scheduled.entries()) {
+    const { sequence, numTokens: count } = each;
+    const draft = draftOf(each);
+    const tokenIds = draft.length === 0 ? sequence.tokenIds : [...sequence.tokenIds, ...draft];
+    const end = sequence.numComputedTokens + count + draft.length;
     for (let position = sequence.numComputedTokens; position < end; position += 1, row += 1) {
-      batch.tokenIds[row] = sequence.tokenIds[position] ?? -1;
+      batch.tokenIds[row] = tokenIds[position] ?? -1;
       batch.positions[row] = position;
       batch.slots[row] =
         (sequence.blockTable[Math.floor(position / blockSize)] ?? -1) * blockSize +
@@ -48,26 +54,48 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     batch.queryStarts[index + 1] = row;
     batch.contextLens[index] = end;
     batch.blockTables.set(sequence.blockTable, index * maxBlocks);
-    if (count === sequence.numPendingTokens) batch.sampleRows[sample++] = row - 1;
+    if (count !== sequence.numPendingTokens) continue;
+    sampled.push(each);
+    for (let after = draft.length; after >= 0; after -= 1)
+      samples.push({ sequence, row: row - 1 - after, tokenIds, length: end - after });
   }
-  return { batch, sampled };
+  return { batch: { ...batch, ...samplingOf(samples) }, sampled };
 }
 
-/** What most samples do without: undefined where none of them uses it. */
-function samplingExtras(
-  sampled: readonly ScheduledSequence[],
-): Pick<ForwardBatch, 'minPs' | 'adjustments' | 'numLogprobs'> {
-  const samplings = sampled.map(({ sequence }) => sequence.request.sampling);
-  const isAdjusted = sampled.some(({ sequence }) => sequence.adjustments !== null);
+export function draftOf({ draft }: ScheduledSequence): readonly number[] {
+  return draft?.tokenIds ?? [];
+}
+
+type Sampling = Pick<
+  ForwardBatch,
+  | 'sampleRows'
+  | 'temperatures'
+  | 'topPs'
+  | 'topKs'
+  | 'seeds'
+  | 'minPs'
+  | 'adjustments'
+  | 'numLogprobs'
+>;
+
+/** The last three are what most samples do without: undefined where none of them uses it. */
+function samplingOf(samples: readonly Sample[]): Sampling {
+  const samplings = samples.map(({ sequence }) => sequence.request.sampling);
+  const isAdjusted = samples.some(({ sequence }) => sequence.adjustments !== null);
   return {
+    sampleRows: Int32Array.from(samples, ({ row }) => row),
+    temperatures: Float32Array.from(samplings, ({ temperature }) => temperature),
+    topPs: Float32Array.from(samplings, ({ topP }) => topP),
+    topKs: Int32Array.from(samplings, ({ topK }) => topK),
+    seeds: Uint32Array.from(samplings, ({ seed }) => seed),
     minPs: samplings.some(({ minP = 0 }) => minP > 0)
       ? Float32Array.from(samplings, ({ minP = 0 }) => minP)
       : undefined,
     adjustments: isAdjusted
       ? flattenAdjustments(
-          sampled.map(
-            ({ sequence: { adjustments, tokenIds } }) =>
-              adjustments?.rowAt(tokenIds, tokenIds.length) ?? null,
+          samples.map(
+            ({ sequence: { adjustments }, tokenIds, length }) =>
+              adjustments?.rowAt(tokenIds, length) ?? null,
           ),
         )
       : undefined,

@@ -9,7 +9,7 @@ import type {
   SequenceRequest,
   TokenLogprobs,
 } from '../contracts/engine.ts';
-import { buildBatch } from './batch-builder.ts';
+import { buildBatch, draftOf } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
 import type { Executor, StepLogprobs } from './forward-batch.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -17,6 +17,8 @@ import { checkRequest } from './request-check.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduledSequence } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
+import { Speculator } from './speculator.ts';
+import type { StepPlan } from './speculator.ts';
 import { logprobsOf } from './step-logprobs.ts';
 
 export interface StepRecord {
@@ -35,6 +37,8 @@ export interface EngineOptions {
   readonly maxNumSeqs: number;
   /** Tokens of prompt + output; at most the executor's. */
   readonly contextLength: number;
+  /** Tokens guessed ahead for one sequence in one step; 0 or left out = no speculation. */
+  readonly maxDraftTokens?: number | undefined;
   readonly onStep?: ((step: StepRecord) => void) | undefined;
   /** A listener (or onStep) threw: the engine goes on, the caller has a bug. */
   readonly onListenerError?: ((error: unknown) => void) | undefined;
@@ -48,6 +52,7 @@ export class StepEngine implements Engine {
   readonly #blocks: BlockAllocator;
   readonly #cache: PrefixCache;
   readonly #scheduler: Scheduler;
+  readonly #speculator: Speculator;
   readonly #sequences = new Map<string, Sequence>();
   /** Sequences in the step under way, until its update is done; their blocks may be written. Null between steps. */
   #inFlight: ReadonlySet<Sequence> | null = null;
@@ -75,6 +80,7 @@ export class StepEngine implements Engine {
     this.#blocks = new BlockAllocator(numBlocks, (id) => this.#cache.forget(id));
     this.#cache = new PrefixCache(this.#blocks, blockSize);
     this.#scheduler = new Scheduler({ ...options, blockSize }, this.#blocks, this.#cache);
+    this.#speculator = new Speculator(options.maxDraftTokens ?? 0);
   }
 
   /** See Engine. @throws also GENERATION_FAILED once the engine is broken, OVERLOADED once it drains */
@@ -121,6 +127,7 @@ export class StepEngine implements Engine {
         cached: this.#blocks.numCached,
       },
       prefixCache: this.#cache.stats,
+      speculation: this.#speculator.stats,
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
       lastTokenAtMs: this.#lastTokenAtMs,
@@ -160,13 +167,39 @@ export class StepEngine implements Engine {
     if (this.#failure === null) {
       try {
         const schedule = this.#scheduler.schedule();
-        if (schedule.scheduled.length > 0) this.#forward(schedule);
+        if (schedule.scheduled.length > 0) this.#forward(this.#speculate(schedule));
         else this.#checkIdle();
       } catch (error) {
         this.#fail(error);
       }
     }
     this.#wakeIdle();
+  }
+
+  /** Adds guesses to the sequences that get a token in this step. */
+  #speculate({ scheduled, preempted }: Schedule): Schedule {
+    const plan = { numRows: 0, numTokens: 0 };
+    for (const { sequence, numTokens } of scheduled) {
+      plan.numRows += numTokens;
+      if (numTokens === sequence.numPendingTokens) plan.numTokens += 1;
+    }
+    return { scheduled: scheduled.map((each) => this.#withDraft(each, plan)), preempted };
+  }
+
+  #withDraft(each: ScheduledSequence, plan: StepPlan): ScheduledSequence {
+    const { sequence, numTokens } = each;
+    if (numTokens !== sequence.numPendingTokens) return each;
+    const { tokenIds, numOutputTokens, request } = sequence;
+    const room = Math.min(
+      this.#options.maxNumBatchedTokens - plan.numRows,
+      request.maxTokens - numOutputTokens - 1,
+      this.#options.contextLength - tokenIds.length - 1,
+    );
+    const draft = this.#speculator.draft(sequence, plan, room);
+    if (draft === null) return each;
+    const numReserved = this.#scheduler.reserve(sequence, draft.tokenIds.length);
+    if (numReserved === 0) return each;
+    return { ...each, draft: { ...draft, tokenIds: draft.tokenIds.slice(0, numReserved) } };
   }
 
   #forward({ scheduled, preempted }: Schedule): void {
@@ -179,12 +212,13 @@ export class StepEngine implements Engine {
         const durationMs = performance.now() - startedAt;
         try {
           if (error !== null) throw error;
+          this.#speculator.observeStep(batch.tokenIds.length, durationMs);
           this.#update(scheduled, sampled, sampledIds ?? new Int32Array(), logprobs);
           const numPreempted = preempted.length;
           const record = {
             numTokens: batch.tokenIds.length,
             numSeqs: scheduled.length,
-            numSampled: sampled.length,
+            numSampled: batch.sampleRows.length,
             numPreempted,
             durationMs,
           };
@@ -210,10 +244,8 @@ export class StepEngine implements Engine {
   ): void {
     if (this.#failure !== null) return;
     const { vocabSize } = this.#executor;
-    if (
-      sampledIds.length !== sampled.length ||
-      !sampledIds.every((id) => id >= 0 && id < vocabSize)
-    ) {
+    const numSamples = sampled.reduce((sum, each) => sum + 1 + draftOf(each).length, 0);
+    if (sampledIds.length !== numSamples || !sampledIds.every((id) => id >= 0 && id < vocabSize)) {
       throw new AppError('INVARIANT_VIOLATED', {
         message: 'the executor did not return one token for each sample',
       });
@@ -223,13 +255,41 @@ export class StepEngine implements Engine {
       sequence.numComputedTokens += numTokens;
       this.#cache.register(sequence);
     }
-    for (const [index, { sequence }] of sampled.entries()) {
-      const numTop = sequence.request.sampling.logprobs ?? null;
-      const own = logprobs === null || numTop === null ? null : logprobsOf(logprobs, index, numTop);
-      this.#take(sequence, sampledIds[index] ?? 0, own);
+    let sample = 0;
+    for (const each of sampled) {
+      const end = sample + 1 + draftOf(each).length;
+      this.#takeAll(each, sampledIds.subarray(sample, end), sample, logprobs);
+      sample = end;
     }
     // A listener may add to the set while this runs; iteration sees what is added.
     for (const sequence of this.#abortedInFlight) this.#finish(sequence, { reason: 'abort' });
+  }
+
+  /**
+   * The sampled tokens of one sequence. What follows a guess counts only while the guess was right; the keys and values
+   * of the wrong ones are overwritten by whatever comes at their positions.
+   * @param first index of its first sample among all of the step
+   */
+  #takeAll(
+    { sequence, draft }: ScheduledSequence,
+    sampledIds: Int32Array,
+    first: number,
+    logprobs: StepLogprobs | null,
+  ): void {
+    const guesses = draft?.tokenIds ?? [];
+    const numTop = sequence.request.sampling.logprobs ?? null;
+    let numAccepted = 0;
+    for (const [index, tokenId] of sampledIds.entries()) {
+      const own =
+        logprobs === null || numTop === null ? null : logprobsOf(logprobs, first + index, numTop);
+      this.#take(sequence, tokenId, own);
+      if (tokenId !== guesses[index]) break;
+      numAccepted += 1;
+      if (sequence.state === 'finished' || this.#abortedInFlight.has(sequence)) break;
+      sequence.numComputedTokens += 1;
+      this.#cache.register(sequence);
+    }
+    if (draft !== undefined) this.#speculator.settle(sequence, draft, numAccepted);
   }
 
   /** One sampled token; that of an aborted sequence is dropped. */

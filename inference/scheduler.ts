@@ -13,6 +13,7 @@ import type { BlockAllocator } from './block-allocator.ts';
 import type { PrefixCache } from './prefix-cache.ts';
 import { compareService } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
+import type { Draft } from './speculator.ts';
 
 export interface SchedulerOptions {
   /** Tokens of one step, over all sequences; at least maxNumSeqs, so that each can have its row. */
@@ -26,6 +27,8 @@ export interface ScheduledSequence {
   readonly sequence: Sequence;
   /** Tokens to run, from numComputedTokens on. */
   readonly numTokens: number;
+  /** Guesses that are run behind them; the speculator's. */
+  readonly draft?: Draft | undefined;
 }
 
 export interface Schedule {
@@ -97,6 +100,24 @@ export class Scheduler {
     const budget = this.#options.maxNumBatchedTokens - scheduled.length;
     scheduled.push(...this.#catchUp(lagging, budget));
     return { scheduled, preempted };
+  }
+
+  /**
+   * Finds room for up to `numTokens` guesses behind a scheduled sequence, at nobody's expense.
+   * @returns how many have room
+   */
+  reserve(sequence: Sequence, numTokens: number): number {
+    const { blockSize } = this.#options;
+    const numSpare = sequence.blockTable.length * blockSize - sequence.tokenIds.length;
+    const numMissing = Math.max(0, Math.ceil((numTokens - numSpare) / blockSize));
+    if (numMissing === 0) return numTokens;
+    const blocks =
+      numMissing + this.#running.length > this.#blocks.numFree
+        ? null
+        : this.#blocks.allocate(numMissing);
+    if (blocks === null) return numSpare;
+    sequence.appendBlocks(blocks);
+    return numTokens;
   }
 
   /** Shares `budget` among `lagging`, which is in order of service, and the waiting sequences that fit. */

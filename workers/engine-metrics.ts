@@ -36,4 +36,16 @@ export function observeEngine({ registry }: Metrics, pool: string, engine: Engin
       this.inc({ result: 'hit', pool }, hitTokens);
     },
   });
+  new Counter({
+    name: 'colloquy_engine_draft_tokens_total',
+    help: 'Tokens guessed ahead, and those the model agreed with',
+    labelNames: ['result', 'pool'],
+    registers: [registry],
+    collect() {
+      const { proposedTokens, acceptedTokens } = engine.stats().speculation;
+      this.reset();
+      this.inc({ result: 'proposed', pool }, proposedTokens);
+      this.inc({ result: 'accepted', pool }, acceptedTokens);
+    },
+  });
 }

@@ -34,6 +34,7 @@ main('inference-worker', async () => {
     contextLength: pool.context_length,
     maxNumBatchedTokens: pool.max_num_batched_tokens,
     maxNumSeqs: pool.max_num_seqs,
+    maxDraftTokens: pool.max_draft_tokens,
     onStep: (step) => metrics.engineStep.observe({ pool: poolName }, step.durationMs / 1000),
     onListenerError: (error) => logger.error({ error }, 'a sequence listener failed'),
     // A broken engine is not repaired in place: the process goes, its turns continue elsewhere.

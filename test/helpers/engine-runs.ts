@@ -69,11 +69,12 @@ export function expectedTokens(
   prompt: readonly number[],
   count: number,
   sampling: SamplingParams = GREEDY,
+  vocabSize = 1000,
 ): number[] {
   const context = [...prompt];
   for (let index = 0; index < count; index += 1) {
     const adjustments = slowAdjustments(sampling, prompt.length, context);
-    context.push(nextToken(context, 1000, sampling, adjustments));
+    context.push(nextToken(context, vocabSize, sampling, adjustments));
   }
   return context.slice(prompt.length);
 }

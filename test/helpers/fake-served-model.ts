@@ -51,6 +51,7 @@ class FakeEngine implements Engine {
       preempted: 0,
       kvBlocks: { free: 100 - used, used, cached: 0 },
       prefixCache: { queriedTokens: 0, hitTokens: 0 },
+      speculation: { proposedTokens: 0, acceptedTokens: 0 },
       numSteps: 0,
       numPreemptions: 0,
       lastTokenAtMs: null,

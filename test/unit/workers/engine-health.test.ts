@@ -6,6 +6,7 @@ const IDLE = {
   preempted: 0,
   kvBlocks: { free: 1, used: 0, cached: 0 },
   prefixCache: { queriedTokens: 0, hitTokens: 0 },
+  speculation: { proposedTokens: 0, acceptedTokens: 0 },
   numSteps: 5,
   numPreemptions: 0,
   lastTokenAtMs: null,
