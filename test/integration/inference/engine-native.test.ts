@@ -12,6 +12,14 @@ import { MODEL_PATH, describeWithModel, readFixture } from './native/model.ts';
 
 const user = (content: string): ChatMessage[] => [{ role: 'user', content }];
 const SEEDED: SamplingParams = { temperature: 0.8, topP: 0.95, topK: 40, seed: 20_241 };
+const PENALISED: SamplingParams = {
+  ...SEEDED,
+  minP: 0.05,
+  repetitionPenalty: 1.1,
+  frequencyPenalty: 0.2,
+  presencePenalty: 0.3,
+  logitBias: [[28, -1]],
+};
 const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, seed: 0 };
 const NUM_TOKENS = 24;
 
@@ -77,7 +85,7 @@ describeWithModel('the engine on real weights', () => {
   const mixed = (): SequenceRequest[] =>
     QUESTIONS.map((question, index) =>
       requestFor(question, {
-        sampling: index % 2 === 0 ? GREEDY : { ...SEEDED, seed: index },
+        sampling: { ...([GREEDY, SEEDED, PENALISED][index % 3] ?? GREEDY), seed: index },
         priority: (index % 3) + 1,
       }),
     );
@@ -170,6 +178,7 @@ describeWithModel('the engine on real weights', () => {
   it.each([
     ['greedy', GREEDY],
     ['seeded', SEEDED],
+    ['penalised', PENALISED],
   ])(
     'continues a %s reply at any token with the same tokens and the same text',
     async (_name, sampling) => {
