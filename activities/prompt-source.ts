@@ -60,7 +60,7 @@ export async function preparePrompt(
   return {
     tokenIds: plan.tokenIds,
     params,
-    sampling: { temperature: params.temperature, topP: params.topP, topK: 0, seed: params.seed },
+    sampling: samplingOf(params),
     maxTokens: Math.min(params.maxTokens, contextLength - plan.tokenIds.length),
     cacheScope: {
       tenant: input.userId,
@@ -75,6 +75,13 @@ export async function preparePrompt(
       pool: input.pool,
     },
   };
+}
+
+function samplingOf(params: TurnParams): SamplingParams {
+  const { temperature, topP, topK, seed, minP, logitBias } = params;
+  const { repetitionPenalty, frequencyPenalty, presencePenalty } = params;
+  const penalties = { repetitionPenalty, frequencyPenalty, presencePenalty };
+  return { temperature, topP, topK, seed, minP, logitBias, ...penalties };
 }
 
 /** How many of a prompt's first tokens are the operator's own words, the same in every conversation. */

@@ -12,6 +12,18 @@ const text = (maxLength: number): z.ZodPipe<z.ZodString, z.ZodTransform<string, 
     .transform((each) => each.toWellFormed());
 
 const MAX_CONTENT = 256 * 1024;
+
+const MAX_BIASES = 300;
+const tokenId = z.string().regex(/^(0|[1-9]\d{0,6})$/, 'must be a token id');
+const logitBias = z
+  .record(tokenId, z.number().min(-100).max(100))
+  .refine(
+    (biases) => Object.keys(biases).length <= MAX_BIASES,
+    `must not name more than ${MAX_BIASES} tokens`,
+  )
+  .meta({ maxProperties: MAX_BIASES });
+const penalty = z.number().min(-2).max(2);
+
 const uuid = z.uuid();
 
 export const createConversationBody = z.strictObject({
@@ -39,7 +51,14 @@ export const turnBody = z
     reasoning: z.boolean().optional(),
     max_tokens: z.int().min(1).max(1_000_000).optional(),
     temperature: z.number().min(0).max(2).optional(),
-    top_p: z.number().gt(0).max(1).optional(),
+    // Not down to 0: the engine's 32-bit numbers would make 0 of what is much smaller.
+    top_p: z.number().min(1e-6).max(1).optional(),
+    top_k: z.int().min(0).max(1_000_000).optional(),
+    min_p: z.number().min(0).max(1).optional(),
+    repetition_penalty: z.number().min(1e-6).max(2).optional(),
+    frequency_penalty: penalty.optional(),
+    presence_penalty: penalty.optional(),
+    logit_bias: logitBias.optional(),
     seed: z.int().min(0).max(0xffff_ffff).optional(),
     n: z.int().min(1).max(4).optional(),
     stop: z

@@ -3,11 +3,25 @@ import { z } from 'zod';
 import type { ConversationId, OrgId, TurnId, UserId } from './ids.ts';
 import type { Role, Tier } from './turn-facts.ts';
 
-/** Generation parameters as stored in `turn_requests.params`; every value is resolved, none is a default to be. */
+const penalty = z.number().min(-2).max(2).default(0);
+
+/**
+ * Generation parameters as stored in `turn_requests.params`; every value is resolved. The defaults are for rows that were
+ * written before their fields existed. See SamplingParams for what they mean.
+ */
 export const turnParams = z.strictObject({
   maxTokens: z.int().min(1),
   temperature: z.number().min(0).max(2),
   topP: z.number().gt(0).max(1),
+  topK: z.int().min(0).default(0),
+  minP: z.number().min(0).max(1).default(0),
+  repetitionPenalty: z.number().gt(0).max(2).default(1),
+  frequencyPenalty: penalty,
+  presencePenalty: penalty,
+  logitBias: z
+    .array(z.tuple([z.int().min(0), z.number().min(-100).max(100)]))
+    .max(300)
+    .default([]),
   seed: z.int().min(0).max(0xffff_ffff),
   stop: z.array(z.string().min(1)).max(4),
   reasoning: z.boolean(),

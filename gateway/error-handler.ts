@@ -97,7 +97,8 @@ function toAppError(thrown: unknown): AppError {
 /** The first problem, by its field; values are not quoted back. */
 function invalid(error: z.ZodError): AppError {
   const issue = error.issues[0];
-  const path = issue?.path.join('.') ?? '';
+  // Keys of a map are the client's own, however long.
+  const path = issue?.path.join('.').slice(0, 100) ?? '';
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ').slice(0, 100) : null;
   const param = unknown ?? path;
   const what =

@@ -1,5 +1,5 @@
 // From a POST body to an accepted turn: which branch, which model, which parameters. Reads the store, changes nothing.
-import { createHash, randomInt } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { TurnBody } from '../contracts/api.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import { AppError } from '../contracts/errors.ts';
@@ -13,9 +13,7 @@ import type { Db } from '../postgres/pool.ts';
 import { runningTurns } from '../postgres/turn-requests.ts';
 import { findTurn } from '../postgres/turns.ts';
 import { TurnConflict } from './error-handler.ts';
-
-const DEFAULT_TEMPERATURE = 0.7;
-const DEFAULT_TOP_P = 0.95;
+import { turnParamsOf } from './turn-params.ts';
 
 export interface PlannedTurn {
   readonly turn: AcceptedTurn;
@@ -48,15 +46,7 @@ export async function planTurn(db: Db, catalog: Catalog, asked: AskedTurn): Prom
     replacesTurnId: place.replacesTurnId,
     isRegeneration: place.userTurnId !== null,
     content: place.userTurnId === null ? (body.content ?? '') : null,
-    params: {
-      maxTokens: Math.min(body.max_tokens ?? model.default_output_tokens, model.max_output_tokens),
-      temperature: body.temperature ?? DEFAULT_TEMPERATURE,
-      topP: body.top_p ?? DEFAULT_TOP_P,
-      // Chosen here and stored, so that every attempt at the turn draws the same numbers.
-      seed: body.seed ?? randomInt(2 ** 32),
-      stop: body.stop ?? [],
-      reasoning: body.reasoning ?? false,
-    },
+    params: turnParamsOf(body, model),
     model: route.model,
     pool: route.pool,
     idempotencyKey: asked.idempotencyKey,

@@ -4,6 +4,7 @@ import type {
   ChatMessage,
   Engine,
   SequenceListener,
+  SamplingParams,
   SequenceRequest,
   ServedModel,
   TextStream,
@@ -25,6 +26,8 @@ class FakeEngine implements Engine {
   readonly #live = new Map<string, Live>();
   readonly #options: FakeModelOptions;
   numSubmitted = 0;
+  /** Of the request that came last. */
+  lastSampling: SamplingParams | null = null;
 
   constructor(options: FakeModelOptions) {
     this.#options = options;
@@ -32,6 +35,7 @@ class FakeEngine implements Engine {
 
   submit(request: SequenceRequest, listener: SequenceListener): void {
     this.numSubmitted += 1;
+    this.lastSampling = request.sampling;
     this.#live.set(request.seqId, { request, listener });
     void this.#run(request, listener);
   }

@@ -153,6 +153,50 @@ describe('the error table', () => {
     ['a temperature out of range', { role: 'user', content: 'x', temperature: 3 }, 'temperature'],
     ['max_tokens of zero', { role: 'user', content: 'x', max_tokens: 0 }, 'max_tokens'],
     ['a fractional seed', { role: 'user', content: 'x', seed: 0.5 }, 'seed'],
+    ['a top_p of nearly nothing', { role: 'user', content: 'x', top_p: 1e-50 }, 'top_p'],
+    ['a negative top_k', { role: 'user', content: 'x', top_k: -1 }, 'top_k'],
+    ['a min_p above one', { role: 'user', content: 'x', min_p: 1.1 }, 'min_p'],
+    [
+      'a repetition_penalty of zero',
+      { role: 'user', content: 'x', repetition_penalty: 0 },
+      'repetition_penalty',
+    ],
+    [
+      'a frequency_penalty above two',
+      { role: 'user', content: 'x', frequency_penalty: 2.1 },
+      'frequency_penalty',
+    ],
+    [
+      'a presence_penalty that is text',
+      { role: 'user', content: 'x', presence_penalty: '1' },
+      'presence_penalty',
+    ],
+    ['a logit_bias that is a list', { role: 'user', content: 'x', logit_bias: [1] }, 'logit_bias'],
+    [
+      'a logit_bias beyond 100',
+      { role: 'user', content: 'x', logit_bias: { '5': 101 } },
+      'logit_bias.5',
+    ],
+    [
+      'a logit_bias of what is no token id',
+      { role: 'user', content: 'x', logit_bias: { '05': 1 } },
+      'logit_bias.05',
+    ],
+    [
+      '301 biases',
+      {
+        role: 'user',
+        content: 'x',
+        logit_bias: Object.fromEntries(Array.from({ length: 301 }, (_, id) => [id, 1])),
+      },
+      'logit_bias',
+    ],
+    [
+      'a stop string of 101 characters',
+      { role: 'user', content: 'x', stop: ['a'.repeat(101)] },
+      'stop.0',
+    ],
+    ['an empty stop string', { role: 'user', content: 'x', stop: [''] }, 'stop.0'],
     ['five stop strings', { role: 'user', content: 'x', stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
     ['n beyond four', { role: 'user', content: 'x', n: 5 }, 'n'],
   ])('POST turns refuses %s and names the field', async (_name, body, param) => {

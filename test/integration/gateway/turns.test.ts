@@ -16,6 +16,7 @@ const REPLY = 'The sea – «ü» 👍 is wide.';
 let harness: GatewayHarness;
 let caller: Caller;
 let other: Caller;
+let model: ReturnType<typeof fakeServedModel>;
 let stopPool: () => Promise<void>;
 /** Opened to let the held model go on; held again by a test that needs a running turn. */
 let gate = { promise: Promise.resolve(), open: (): void => undefined };
@@ -33,10 +34,8 @@ beforeAll(async () => {
   other = { gateway: await harness.startGateway(), token };
   const beforeToken = (index: number): Promise<void> =>
     index === 6 ? gate.promise : new Promise((resolve) => setImmediate(resolve));
-  stopPool = await harness.turns.startPool(
-    'default',
-    fakeServedModel({ reply: REPLY, beforeToken }),
-  );
+  model = fakeServedModel({ reply: REPLY, beforeToken });
+  stopPool = await harness.turns.startPool('default', model);
 }, 60_000);
 afterEach(() => gate.open());
 afterAll(async () => {
@@ -98,6 +97,62 @@ describe('POST turns', () => {
       usage: { completion_tokens: [...REPLY].length },
     });
   });
+
+  it.each([
+    [
+      'those that were asked for',
+      {
+        temperature: 0.5,
+        top_p: 0.5,
+        top_k: 40,
+        min_p: 0.1,
+        repetition_penalty: 1.2,
+        frequency_penalty: -2,
+        presence_penalty: 2,
+        logit_bias: { '5': -100, '28': 1.5 },
+        seed: 9,
+      },
+      {
+        temperature: 0.5,
+        topP: 0.5,
+        topK: 40,
+        minP: 0.1,
+        repetitionPenalty: 1.2,
+        frequencyPenalty: -2,
+        presencePenalty: 2,
+        logitBias: [
+          [5, -100],
+          [28, 1.5],
+        ],
+        seed: 9,
+      },
+    ],
+    [
+      'none but the defaults',
+      {},
+      {
+        temperature: 0.7,
+        topP: 0.95,
+        topK: 0,
+        minP: 0,
+        repetitionPenalty: 1,
+        frequencyPenalty: 0,
+        presencePenalty: 0,
+        logitBias: [],
+        seed: expect.any(Number) as number,
+      },
+    ],
+  ])(
+    'stores the sampling parameters and hands them to the engine: %s',
+    async (_name, asked, expected) => {
+      const id = await newConversation(caller);
+      const stream = await takeTurn(caller, id, { content: 'Hello', ...asked });
+      await stream.ended;
+      const sql = 'select params from turn_requests where conversation_id = $1';
+      expect(await rows(harness.turns.db, sql, [id])).toMatchObject([{ params: expected }]);
+      expect(model.engine.lastSampling).toEqual(expected);
+    },
+  );
 
   it('gives a repeated Idempotency-Key the same turn: in parallel, afterwards, and from another gateway', async () => {
     const id = await newConversation(caller);

@@ -1,0 +1,16 @@
+import { turnParams } from '../../../contracts/turn-request.ts';
+
+describe('turnParams', () => {
+  it('reads a row from before penalties, with all of them off', () => {
+    const row = { maxTokens: 9, temperature: 1, topP: 0.9, seed: 1, stop: [], reasoning: false };
+    expect(turnParams.parse(row)).toEqual({
+      ...row,
+      topK: 0,
+      minP: 0,
+      repetitionPenalty: 1,
+      frequencyPenalty: 0,
+      presencePenalty: 0,
+      logitBias: [],
+    });
+  });
+});
