@@ -285,7 +285,7 @@ fn describe(executor: &CpuExecutor, tokenizer: &Tokenizer, threads: usize) -> Mo
     let shape = &executor.model().shape;
     ModelInfo {
         name: shape.name.clone(),
-        architecture: shape.architecture.clone(),
+        architecture: shape.architecture.name().to_owned(),
         context_length: shape.context_length as u32,
         vocab_size: shape.vocab_size as u32,
         num_layers: shape.num_layers as u32,

@@ -2,6 +2,7 @@
 //! so a token's result does not depend on what else is in the batch or on the number of threads.
 
 mod attention;
+mod heads;
 mod projection;
 mod sampling;
 mod step;

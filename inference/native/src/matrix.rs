@@ -42,6 +42,17 @@ pub struct Matrix {
 impl Matrix {
     /// Repacks a tensor of `num_rows` × `num_columns`. Fails when its shape is another.
     pub fn load(gguf: &Gguf, name: &str, num_rows: usize, num_columns: usize) -> Result<Self> {
+        Self::load_ordered(gguf, name, num_rows, num_columns, |row| row)
+    }
+
+    /// As `load`, but row `r` is row `order(r)` of the file; `order` is a permutation.
+    pub fn load_ordered(
+        gguf: &Gguf,
+        name: &str,
+        num_rows: usize,
+        num_columns: usize,
+        order: impl Fn(usize) -> usize,
+    ) -> Result<Self> {
         let tensor = gguf.tensor(name)?;
         if tensor.num_rows() != num_rows || tensor.row_len() != num_columns {
             let (rows, columns) = (tensor.num_rows(), tensor.row_len());
@@ -49,10 +60,10 @@ impl Matrix {
                 "tensor {name} is {rows} × {columns}, expected {num_rows} × {num_columns}"
             )));
         }
-        Ok(Self::repack(tensor, gguf.bytes(tensor)))
+        Ok(Self::repack(tensor, gguf.bytes(tensor), order))
     }
 
-    fn repack(tensor: &Tensor, source: &[u8]) -> Self {
+    fn repack(tensor: &Tensor, source: &[u8], order: impl Fn(usize) -> usize) -> Self {
         let (num_rows, num_columns) = (tensor.num_rows(), tensor.row_len());
         let (layout, tile_bytes) = match tensor.kind {
             TensorType::Q4_0 | TensorType::Q4_1 => (Layout::Q4, num_columns / BLOCK * Q4_BYTES),
@@ -65,7 +76,7 @@ impl Matrix {
         for row in 0..num_rows {
             let start = row / TILE * tile_bytes;
             let tile = &mut bytes_mut(&mut lines)[start..start + tile_bytes];
-            let from = &source[row * row_bytes..(row + 1) * row_bytes];
+            let from = &source[order(row) * row_bytes..][..row_bytes];
             match tensor.kind {
                 TensorType::Q4_0 => pack_q4(tile, row % TILE, from, 2),
                 TensorType::Q4_1 => pack_q4(tile, row % TILE, from, 4),

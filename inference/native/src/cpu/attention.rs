@@ -35,19 +35,26 @@ pub fn runs_of(batch: &Batch, shape: &Shape) -> Vec<Run> {
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
     /// Leaves the attention's output, quantised, in the input. A unit is a run and a KV head.
-    pub fn attention(&self, keys: &Shared<u16>, values: &Shared<u16>) {
+    pub fn attention(&self, window: Option<usize>, keys: &Shared<u16>, values: &Shared<u16>) {
         let num_kv_heads = self.model.shape.num_kv_heads;
         // The last runs of a prompt attend to most; claimed first, they leave no long end.
         self.member
             .each(self.runs.len() * num_kv_heads, 1, |units| {
                 for unit in units {
                     let run = &self.runs[self.runs.len() - 1 - unit / num_kv_heads];
-                    self.attend(run, unit % num_kv_heads, keys, values);
+                    self.attend(run, unit % num_kv_heads, window, keys, values);
                 }
             });
     }
 
-    fn attend(&self, run: &Run, kv_head: usize, keys: &Shared<u16>, values: &Shared<u16>) {
+    fn attend(
+        &self,
+        run: &Run,
+        kv_head: usize,
+        window: Option<usize>,
+        keys: &Shared<u16>,
+        values: &Shared<u16>,
+    ) {
         let shape = &self.model.shape;
         let (head_dim, q_width) = (shape.head_dim, shape.q_width());
         let group = shape.num_heads / shape.num_kv_heads;
@@ -64,6 +71,7 @@ impl Step<'_> {
                 group,
                 head_dim,
                 positions: &self.batch.positions[run.first_token..][..run.num_tokens],
+                window,
                 block_table: &self.batch.block_tables[run.sequence * self.batch.max_blocks..]
                     [..self.batch.max_blocks],
                 block_size: self.memory.block_size,

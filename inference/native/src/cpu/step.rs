@@ -1,20 +1,19 @@
-//! One thread's way through a step: the phases of the llama architecture.
+//! One thread's way through a step: the phases of a decoder.
 
 use super::attention::Run;
+use super::heads::LayerMemory;
 use super::sampling::LogprobSlots;
 use super::workspace::{Activations, Own, Workspace};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::kernels::{Kernels, PANEL, TileOutput};
 use crate::matrix::{BLOCK, Matrix, TILE};
-use crate::model::{LayerWeights, Model};
-use crate::shared::Shared;
+use crate::model::{Gate, LayerWeights, Model};
 use crate::threads::Member;
 
 /// The KV pool of a step.
 pub struct Memory {
-    /// (keys, values) of each layer, see `kv_pool::Layer`
-    pub layers: Vec<(Shared<u16>, Shared<u16>)>,
+    pub layers: Vec<LayerMemory>,
     pub block_size: usize,
 }
 
@@ -37,13 +36,14 @@ pub struct Step<'a> {
 impl Step<'_> {
     pub fn run(&self) -> Result<()> {
         self.embed();
-        for (weights, (keys, values)) in self.model.layers.iter().zip(&self.memory.layers) {
-            self.query_key_value(weights, keys, values);
-            self.attention(keys, values);
-            let width = self.model.shape.q_width();
-            self.add_projection(&weights.output, &self.work.input, width);
+        for (weights, memory) in self.model.layers.iter().zip(&self.memory.layers) {
+            self.query_key_value(weights, memory);
+            self.attention(weights.window, &memory.0, &memory.1);
+            let norm = weights.attention_post_norm.as_deref();
+            self.add_projection(&weights.output, &self.work.input, norm);
             self.gate_and_up(weights);
-            self.add_projection(&weights.down, &self.work.hidden, self.model.shape.ffn_width);
+            let norm = weights.ffn_post_norm.as_deref();
+            self.add_projection(&weights.down, &self.work.hidden, norm);
         }
         self.head();
         self.sample()
@@ -56,70 +56,12 @@ impl Step<'_> {
                 let row = unsafe { self.work.residual.slice(token * width, width) };
                 let id = self.batch.token_ids[token] as usize;
                 self.model.embedding.dequantize_row(id, row);
+                let scale = self.model.shape.embedding_scale;
+                if scale != 1.0 {
+                    row.iter_mut().for_each(|value| *value *= scale);
+                }
             }
         });
-    }
-
-    /// Projects the normalised residual; rotates queries and keys; stores keys and values in their slots.
-    fn query_key_value(&self, weights: &LayerWeights, keys: &Shared<u16>, values: &Shared<u16>) {
-        let shape = &self.model.shape;
-        let (q_tiles, kv_tiles) = (weights.query.num_tiles(), weights.key.num_tiles());
-        let num_tokens = self.batch.num_tokens();
-        let source = |token| token;
-        let num_tiles = q_tiles + 2 * kv_tiles;
-        self.normalised(
-            &weights.attention_norm,
-            num_tokens,
-            source,
-            num_tiles,
-            |input, tile| {
-                if tile < q_tiles {
-                    self.project(&weights.query, tile, input, num_tokens, |token, out| {
-                        self.rotate(token, tile * TILE, out);
-                        unsafe {
-                            self.work
-                                .query
-                                .slice(token * shape.q_width() + tile * TILE, TILE)
-                        }
-                        .copy_from_slice(out);
-                    });
-                    return;
-                }
-                let at = (tile - q_tiles) % kv_tiles;
-                let is_key = tile < q_tiles + kv_tiles;
-                let (matrix, memory) = if is_key {
-                    (&weights.key, keys)
-                } else {
-                    (&weights.value, values)
-                };
-                self.project(matrix, at, input, num_tokens, |token, out| {
-                    if is_key {
-                        self.rotate(token, at * TILE, out);
-                    }
-                    let slot = self.batch.slots[token] as usize * shape.kv_width();
-                    unsafe {
-                        let place = memory.slice(slot + at * TILE, TILE);
-                        if let Some(place) = place.first_chunk_mut() {
-                            (self.kernels.store_f16)(out, place);
-                        }
-                    }
-                });
-            },
-        );
-    }
-
-    /// Applies rope to 16 values of a query or key; `at` is the place of the first in its row.
-    fn rotate(&self, token: usize, at: usize, values: &mut [f32; TILE]) {
-        let (half, first) = (
-            self.model.shape.rope_dim / 2,
-            at % self.model.shape.head_dim / 2,
-        );
-        if first < half {
-            let angles =
-                &self.model.rope[self.batch.positions[token] as usize * half..][first..half];
-            let angles = &angles[..angles.len().min(TILE / 2)];
-            unsafe { (self.kernels.rotate)(values, angles) };
-        }
     }
 
     fn gate_and_up(&self, weights: &LayerWeights) {
@@ -127,6 +69,10 @@ impl Step<'_> {
         let num_tokens = self.batch.num_tokens();
         // A unit is a block of the hidden width, two tiles of each matrix.
         let num_units = width / BLOCK;
+        let gated = match self.model.shape.architecture.gate() {
+            Gate::Silu => self.kernels.silu_mul,
+            Gate::Gelu => self.kernels.gelu_mul,
+        };
         self.normalised(
             &weights.ffn_norm,
             num_tokens,
@@ -143,7 +89,7 @@ impl Step<'_> {
                         self.multiply(&weights.gate, tile, input, panel, count, &mut gate);
                         self.multiply(&weights.up, tile, input, panel, count, &mut up);
                         for index in 0..count {
-                            unsafe { (self.kernels.silu_mul)(&mut gate[index], &up[index]) };
+                            unsafe { gated(&mut gate[index], &up[index]) };
                             block[index][half * TILE..][..TILE].copy_from_slice(&gate[index]);
                         }
                     }
@@ -163,23 +109,45 @@ impl Step<'_> {
         );
     }
 
-    /// Adds a projection of `input` to the residual.
-    fn add_projection(&self, matrix: &Matrix, input: &Activations, width: usize) {
-        debug_assert_eq!(width, matrix.num_columns);
+    /// Adds a projection of `input` to the residual, after its norm if it has one.
+    fn add_projection(&self, matrix: &Matrix, input: &Activations, norm: Option<&[f32]>) {
         let num_tokens = self.batch.num_tokens();
         let num_tiles = matrix.num_tiles();
+        let width = self.model.shape.width;
         self.member
             .each(num_tiles, self.chunk(num_tiles, num_tokens), |tiles| {
                 for tile in tiles {
                     self.project(matrix, tile, input, num_tokens, |token, values| {
-                        let at = token * self.model.shape.width + tile * TILE;
-                        let residual = unsafe { self.work.residual.slice(at, TILE) };
-                        for (residual, value) in residual.iter_mut().zip(values) {
-                            *residual += *value;
+                        let at = token * width + tile * TILE;
+                        if norm.is_some() {
+                            let to = unsafe { self.work.projected.slice(at, TILE) };
+                            to.copy_from_slice(values);
+                        } else {
+                            self.add(at, values);
                         }
                     });
                 }
             });
+        let Some(norm) = norm else { return };
+        let epsilon = self.model.shape.norm_epsilon;
+        self.member.each(num_tokens, PANEL, |tokens| {
+            for at in tokens.map(|token| token * width) {
+                unsafe {
+                    let projected = self.work.projected.slice(at, width);
+                    let values = self.own().input.values(0, 0, width, width);
+                    (self.kernels.rms_norm)(projected, norm, epsilon, values);
+                    self.add(at, values);
+                }
+            }
+        });
+    }
+
+    /// Adds to the residual from `at` on.
+    fn add(&self, at: usize, values: &[f32]) {
+        let residual = unsafe { self.work.residual.slice(at, values.len()) };
+        for (residual, value) in residual.iter_mut().zip(values) {
+            *residual += *value;
+        }
     }
 
     /// Logits of the sampled rows.

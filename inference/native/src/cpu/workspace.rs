@@ -21,6 +21,8 @@ pub struct Workspace {
     pub input: Activations,
     /// What the down projection reads: written while the input is still read.
     pub hidden: Activations,
+    /// [token, width] a projection that is normalised before it is added; empty in models without such norms
+    pub projected: Shared<f32>,
     /// [token, `q_width`], rope applied
     pub query: Shared<f32>,
     /// [sample, vocabulary]
@@ -37,7 +39,7 @@ pub struct Own {
     pub input: Activations,
     /// [`MAX_ROWS`, longest context rounded up to 16]
     pub scores: Shared<f32>,
-    /// [`MAX_ROWS`, `head_dim`]
+    /// [`MAX_ROWS`, `head_dim`] of an attention; before it, the heads that are being projected
     pub heads: Shared<f32>,
     /// [vocabulary] a copy for the sampler to change
     pub logits: Shared<f32>,
@@ -91,6 +93,7 @@ impl Workspace {
             residual: Shared::new(),
             input: Activations::new(),
             hidden: Activations::new(),
+            projected: Shared::new(),
             query: Shared::new(),
             logits: Shared::new(),
             sampled: Shared::new(),
@@ -112,6 +115,9 @@ impl Workspace {
         self.input
             .grow(tokens.max(samples), shape.width.max(shape.q_width()));
         self.hidden.grow(tokens, shape.ffn_width);
+        if shape.architecture.has_post_norms() {
+            self.projected.grow(tokens * shape.width);
+        }
         self.query.grow(tokens * shape.q_width());
         self.logits.grow(samples * shape.vocab_size);
         self.sampled.grow(samples);

@@ -21,6 +21,9 @@ pub const KERNELS: Kernels = Kernels {
     quantize,
     rms_norm,
     silu_mul,
+    gelu_mul,
+    gelu,
+    layer_norm,
     rotate,
     store_f16,
     attend,
@@ -167,6 +170,21 @@ fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
     portable::rms_norm(input, weight, epsilon, output);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn gelu_mul(gate: &mut [f32; TILE], up: &[f32; TILE]) {
+    portable::gelu_mul(gate, up);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn gelu(values: &mut [f32; TILE]) {
+    portable::gelu(values);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn layer_norm(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, output: &mut [f32]) {
+    portable::layer_norm(input, weight, bias, epsilon, output);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -19,6 +19,8 @@ pub fn attend(task: &mut HeadTask<'_>) {
     match task.head_dim {
         // A strip must lie in one block.
         _ if !task.block_size.is_multiple_of(STRIP) => portable::attend(task),
+        // All that is done in registers begins at position 0.
+        _ if task.window.is_some() => portable::attend(task),
         64 => attend_in_registers::<4, { GROUP / 4 }>(task),
         128 => attend_in_registers::<8, { GROUP / 8 }>(task),
         _ => portable::attend(task),

@@ -52,6 +52,8 @@ pub struct HeadTask<'a> {
     pub head_dim: usize,
     /// [tokens] each attends to positions 0 … its own. tokens · group is at most `MAX_ROWS`.
     pub positions: &'a [i32],
+    /// Only the latest so many of these positions count, at least one; none = all.
+    pub window: Option<usize>,
     /// Block ids of the sequence in order.
     pub block_table: &'a [i32],
     pub block_size: usize,
@@ -79,6 +81,12 @@ pub struct Kernels {
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     /// gate, up → silu(gate) · up in place of gate
     pub silu_mul: unsafe fn(&mut [f32; TILE], &[f32; TILE]),
+    /// gate, up → gelu(gate) · up in place of gate, by the approximation with tanh
+    pub gelu_mul: unsafe fn(&mut [f32; TILE], &[f32; TILE]),
+    /// gelu by the error function, in place
+    pub gelu: unsafe fn(&mut [f32; TILE]),
+    /// input, weight, bias, epsilon → output, of mean 0 and variance 1 before weight and bias
+    pub layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
     /// Rotates neighbouring pairs by (cos, sin), as many as there are.
     pub rotate: unsafe fn(&mut [f32; TILE], &[(f32, f32)]),
     /// Rounds to f16; values beyond its range saturate, so that no infinity enters an attention.
@@ -88,6 +96,15 @@ pub struct Kernels {
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
     /// The first of the largest, and its value; none when one is a NaN or all are −∞.
     pub argmax: unsafe fn(&[f32]) -> Option<(usize, f32)>,
+}
+
+impl HeadTask<'_> {
+    /// The first position that a row attends to, and the one behind its last.
+    #[inline(always)]
+    pub fn positions_of(&self, row: usize) -> std::ops::Range<usize> {
+        let end = self.positions[row / self.group] as usize + 1;
+        end.saturating_sub(self.window.unwrap_or(end))..end
+    }
 }
 
 impl Kernels {

@@ -61,6 +61,46 @@ pub fn silu_mul(gate: &mut [f32; TILE], up: &[f32; TILE]) {
     }
 }
 
+/// Source: Hendrycks and Gimpel 2016, the approximation with tanh; tanh(z) = 1 − 2 / (1 + e^2z).
+#[inline(always)]
+pub fn gelu_mul(gate: &mut [f32; TILE], up: &[f32; TILE]) {
+    // √(2 / π), twice as tanh doubles its argument
+    const SLOPE: f32 = 2.0 * 0.797_884_6;
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = *gate;
+        let doubled = SLOPE * x * (0.044_715 * x * x + 1.0);
+        *gate = x / (1.0 + exp(-doubled)) * up;
+    }
+}
+
+/// x · Φ(x), within 2e-7 of |x|. Source of erf: Abramowitz and Stegun 7.1.26.
+#[inline(always)]
+pub fn gelu(values: &mut [f32; TILE]) {
+    for value in values {
+        let z = value.abs() * std::f32::consts::FRAC_1_SQRT_2;
+        let t = 1.0 / (0.327_591_1 * z + 1.0);
+        let mut p = 1.061_405_4_f32;
+        for coefficient in [-1.453_152_f32, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+            p = p.mul_add(t, coefficient);
+        }
+        // 1 − erf(z)
+        let rest = p * t * exp(-z * z);
+        let above = 0.5 * rest;
+        *value *= if *value < 0.0 { above } else { 1.0 - above };
+    }
+}
+
+/// Source: Ba et al. 2016. Mean and variance in two passes.
+#[inline(always)]
+pub fn layer_norm(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, output: &mut [f32]) {
+    let mean = sum_of(input, |value| value) / input.len() as f32;
+    let variance = sum_of(input, |value| (value - mean) * (value - mean)) / input.len() as f32;
+    let scale = 1.0 / (variance + epsilon).sqrt();
+    for (((out, value), weight), bias) in output.iter_mut().zip(input).zip(weight).zip(bias) {
+        *out = (value - mean) * scale * weight + bias;
+    }
+}
+
 #[inline(always)]
 pub fn rotate(values: &mut [f32; TILE], angles: &[(f32, f32)]) {
     for ([x, y], (cos, sin)) in values.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
@@ -127,16 +167,15 @@ pub fn attend(task: &mut HeadTask<'_>) {
     let head_dim = task.head_dim;
     let scale = 1.0 / (head_dim as f32).sqrt();
     for row in 0..task.positions.len() * task.group {
-        let num_positions = task.positions[row / task.group] as usize + 1;
+        let positions = task.positions_of(row);
         let query = &task.queries[query_start(task, row)..][..head_dim];
-        for position in 0..num_positions {
+        for position in positions.clone() {
             let key = &task.keys[entry(task, position)..][..head_dim];
             task.scores[row * task.score_stride + position] = dot_f16(query, key) * scale;
         }
-        let scores = &mut task.scores[row * task.score_stride..][..num_positions];
-        softmax(scores);
+        softmax(&mut task.scores[row * task.score_stride..][positions.clone()]);
         task.output[row * head_dim..(row + 1) * head_dim].fill(0.0);
-        for position in 0..num_positions {
+        for position in positions {
             let value = &task.values[entry(task, position)..][..head_dim];
             let weight = task.scores[row * task.score_stride + position];
             let out = &mut task.output[row * head_dim..(row + 1) * head_dim];
@@ -207,6 +246,17 @@ pub fn f16_to_f32(bits: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits(0x7780_0000);
     let magnitude = f32::from_bits((u32::from(bits) & 0x7fff) << 13) * TWO_TO_112;
     f32::from_bits(magnitude.to_bits() | ((u32::from(bits) & 0x8000) << 16))
+}
+
+#[inline(always)]
+fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    for chunk in values.chunks(LANES) {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += term(*value);
+        }
+    }
+    reduce(&lanes)
 }
 
 /// Sums lanes pairwise, always in the same order.

@@ -13,6 +13,11 @@ pub const KERNELS: Kernels = Kernels {
     quantize: |values, out| portable::quantize(values, out),
     rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
     silu_mul: |gate, up| portable::silu_mul(gate, up),
+    gelu_mul: |gate, up| portable::gelu_mul(gate, up),
+    gelu: |values| portable::gelu(values),
+    layer_norm: |input, weight, bias, epsilon, output| {
+        portable::layer_norm(input, weight, bias, epsilon, output);
+    },
     rotate: |values, angles| portable::rotate(values, angles),
     store_f16,
     attend: |task| portable::attend(task),

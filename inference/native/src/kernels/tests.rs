@@ -280,6 +280,62 @@ fn silu_and_exp_scaled_are_the_same_in_every_set() {
 }
 
 #[test]
+fn gelu_and_layer_norm_agree_with_their_definitions_and_are_the_same_in_every_set() {
+    let x: [f32; TILE] = std::array::from_fn(|at| at as f32 * 0.9 - 7.0);
+    let up: [f32; TILE] = std::array::from_fn(|at| 1.0 - at as f32 * 0.3);
+    let (mut by_tanh, mut by_erf) = (x, x);
+    portable::gelu_mul(&mut by_tanh, &up);
+    portable::gelu(&mut by_erf);
+    for at in 0..TILE {
+        let x = f64::from(x[at]);
+        let slope = (2.0 / std::f64::consts::PI).sqrt();
+        let plain = 0.5 * x * (1.0 + (slope * (x + 0.044_715 * x * x * x)).tanh());
+        let plain = plain * f64::from(up[at]);
+        assert!((f64::from(by_tanh[at]) - plain).abs() <= 1e-6 * x.abs().max(1.0) * 4.0);
+        let plain = x * normal_distribution(x);
+        assert!((f64::from(by_erf[at]) - plain).abs() <= 4e-7 * x.abs());
+    }
+    for len in [1, 16, 33, 384] {
+        let mut random = Random(len as u64);
+        let (input, weight) = (random.floats(len), random.floats(len));
+        let bias = random.floats(len);
+        let mut expected = vec![0.0; len];
+        portable::layer_norm(&input, &weight, &bias, 1e-5, &mut expected);
+        let mean = input.iter().copied().map(f64::from).sum::<f64>() / len as f64;
+        let square = |value: &f32| (f64::from(*value) - mean).powi(2);
+        let deviation = (input.iter().map(square).sum::<f64>() / len as f64 + 1e-5).sqrt();
+        for at in 0..len {
+            let plain = (f64::from(input[at]) - mean) / deviation * f64::from(weight[at])
+                + f64::from(bias[at]);
+            assert!((f64::from(expected[at]) - plain).abs() < 1e-5);
+        }
+        for kernels in Kernels::available() {
+            let (mut one, mut other, mut out) = (x, x, vec![0.0; len]);
+            // SAFETY: the set is one of this processor.
+            unsafe {
+                (kernels.gelu_mul)(&mut one, &up);
+                (kernels.gelu)(&mut other);
+                (kernels.layer_norm)(&input, &weight, &bias, 1e-5, &mut out);
+            }
+            assert_eq!(bits(&one), bits(&by_tanh), "{}", kernels.name);
+            assert_eq!(bits(&other), bits(&by_erf), "{}", kernels.name);
+            assert_eq!(bits(&out), bits(&expected), "{} {len}", kernels.name);
+        }
+    }
+}
+
+/// Φ(x) by its density, in steps of a ten-thousandth.
+fn normal_distribution(x: f64) -> f64 {
+    let step = 1e-4;
+    let density = |at: f64| (-0.5 * at * at).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let steps = (x.abs() / step).round() as i64;
+    let area: f64 = (0..steps)
+        .map(|at| density((at as f64 + 0.5) * step) * step)
+        .sum();
+    0.5 + area.copysign(x)
+}
+
+#[test]
 fn every_f16_is_widened_exactly() {
     for bits in 0..=u16::MAX {
         let expected = f16::from_bits(bits).to_f32();
@@ -392,6 +448,7 @@ fn argmax_is_the_first_of_the_largest_in_every_set() {
 struct Attention {
     group: usize,
     head_dim: usize,
+    window: Option<usize>,
     positions: Vec<i32>,
     queries: Vec<f32>,
     block_table: Vec<i32>,
@@ -416,6 +473,7 @@ impl Attention {
         Self {
             group,
             head_dim,
+            window: None,
             positions: positions.to_vec(),
             queries: random.floats(positions.len() * 2 * group * head_dim),
             // Every second block, backwards.
@@ -437,6 +495,7 @@ impl Attention {
             group: self.group,
             head_dim: self.head_dim,
             positions: &self.positions,
+            window: self.window,
             block_table: &self.block_table,
             block_size: BLOCK_SIZE,
             keys: &self.keys,
@@ -467,7 +526,8 @@ impl Attention {
                 continue;
             }
             let num_positions = self.positions[token] as usize + 1;
-            let weights: Vec<f64> = (0..num_positions)
+            let first = num_positions - self.window.unwrap_or(num_positions).min(num_positions);
+            let weights: Vec<f64> = (first..num_positions)
                 .map(|position| {
                     let dot: f64 = (0..self.head_dim)
                         .map(|dim| f64::from(query[dim]) * wide(self.keys[at(position, dim)]))
@@ -477,9 +537,9 @@ impl Attention {
                 .collect();
             let total: f64 = weights.iter().sum();
             output.extend((0..self.head_dim).map(|dim| {
-                (0..num_positions)
+                (first..num_positions)
                     .map(|position| {
-                        weights[position] / total * wide(self.values[at(position, dim)])
+                        weights[position - first] / total * wide(self.values[at(position, dim)])
                     })
                     .sum::<f64>()
             }));
@@ -529,6 +589,26 @@ fn attention_agrees_with_its_definition_and_is_the_same_in_every_set() {
                         }
                     }
                     positions.reverse();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_window_leaves_out_all_but_the_latest_positions_in_every_set() {
+    for (group, head_dim) in [(1, 64), (2, 128), (4, 256), (2, 16)] {
+        for window in [1, 5, 16, 17, 40, 100] {
+            let positions: Vec<i32> = (45..).take(MAX_ROWS / group).collect();
+            let mut attention = Attention::new(group, head_dim, &positions);
+            attention.window = Some(window);
+            for kv_head in 0..2 {
+                let expected = attention.run(&scalar::KERNELS, kv_head);
+                let error = normalised_error(&expected, &attention.plain(kv_head));
+                assert!(error < 1e-11, "{head_dim}, window of {window}: {error}");
+                for kernels in Kernels::available() {
+                    let output = attention.run(&kernels, kv_head);
+                    assert_eq!(bits(&output), bits(&expected), "{}", kernels.name);
                 }
             }
         }

@@ -1,0 +1,133 @@
+//! The phase before the attention: queries, keys and values of each head, finished and put where the attention reads them.
+
+use super::step::Step;
+use crate::kernels::{PANEL, TileOutput};
+use crate::matrix::TILE;
+use crate::model::{LayerWeights, Projection};
+use crate::shared::Shared;
+
+/// Where a projection goes.
+#[derive(Clone, Copy)]
+enum Part {
+    Query,
+    Key,
+    Value,
+}
+
+/// Keys and values of a layer, see `kv_pool::Layer`.
+pub type LayerMemory = (Shared<u16>, Shared<u16>);
+
+// SAFETY of every `unsafe` block in this impl: as in step.rs.
+impl Step<'_> {
+    /// Projects the normalised residual; adds biases, normalises heads, turns queries and keys; stores keys and values in
+    /// their slots. A unit is a tile, or a head where heads are normalised.
+    pub fn query_key_value(&self, weights: &LayerWeights, memory: &LayerMemory) {
+        let shape = &self.model.shape;
+        let per_unit = if shape.architecture.has_head_norms() {
+            shape.head_dim / TILE
+        } else {
+            1
+        };
+        let q_units = shape.q_width() / TILE / per_unit;
+        let kv_units = shape.kv_width() / TILE / per_unit;
+        let num_tokens = self.batch.num_tokens();
+        self.normalised(
+            &weights.attention_norm,
+            num_tokens,
+            |token| token,
+            q_units + 2 * kv_units,
+            |input, unit| {
+                let (part, projection, unit) = if unit < q_units {
+                    (Part::Query, &weights.query, unit)
+                } else if unit < q_units + kv_units {
+                    (Part::Key, &weights.key, unit - q_units)
+                } else {
+                    (Part::Value, &weights.value, unit - q_units - kv_units)
+                };
+                let at = unit * per_unit * TILE;
+                let mut out: TileOutput = [[0.0; TILE]; PANEL];
+                // SAFETY: this thread's own; a unit is at most a head, and there is room for 2 · `PANEL` heads.
+                let (values, scratch) =
+                    unsafe { self.own().heads.slice(0, (PANEL + 1) * per_unit * TILE) }
+                        .split_at_mut(PANEL * per_unit * TILE);
+                for panel in 0..num_tokens.div_ceil(PANEL) {
+                    let count = PANEL.min(num_tokens - panel * PANEL);
+                    for tile in 0..per_unit {
+                        let matrix = &projection.matrix;
+                        self.multiply(
+                            matrix,
+                            unit * per_unit + tile,
+                            input,
+                            panel,
+                            count,
+                            &mut out,
+                        );
+                        for (index, out) in out.iter().enumerate().take(count) {
+                            values[(index * per_unit + tile) * TILE..][..TILE].copy_from_slice(out);
+                        }
+                    }
+                    let rows = values.chunks_exact_mut(per_unit * TILE);
+                    for (index, values) in rows.enumerate().take(count) {
+                        let token = panel * PANEL + index;
+                        self.finish(projection, at, values, scratch);
+                        if !matches!(part, Part::Value) {
+                            self.turn(weights, token, at, values);
+                        }
+                        self.put(part, token, at, values, memory);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Bias and norm; `at` is the place of the first value in its row.
+    fn finish(&self, projection: &Projection, at: usize, values: &mut [f32], scratch: &mut [f32]) {
+        if let Some(bias) = &projection.bias {
+            for (value, bias) in values.iter_mut().zip(&bias[at..]) {
+                *value += bias;
+            }
+        }
+        if let Some(norm) = &projection.head_norm {
+            let epsilon = self.model.shape.norm_epsilon;
+            scratch.copy_from_slice(values);
+            unsafe { (self.kernels.rms_norm)(scratch, norm, epsilon, values) };
+        }
+    }
+
+    /// Applies rope, 16 values at a time.
+    fn turn(&self, weights: &LayerWeights, token: usize, at: usize, values: &mut [f32]) {
+        let position = self.batch.positions[token] as usize;
+        let angles = self.model.angles(weights, position);
+        for (tile, values) in values.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+            let first = (at + tile * TILE) % self.model.shape.head_dim / 2;
+            if let Some(angles) = angles.get(first..) {
+                let angles = &angles[..angles.len().min(TILE / 2)];
+                unsafe { (self.kernels.rotate)(values, angles) };
+            }
+        }
+    }
+
+    fn put(&self, part: Part, token: usize, at: usize, values: &mut [f32], memory: &LayerMemory) {
+        let shape = &self.model.shape;
+        let to = match part {
+            Part::Query => {
+                if shape.query_scale != 1.0 {
+                    values
+                        .iter_mut()
+                        .for_each(|value| *value *= shape.query_scale);
+                }
+                let start = token * shape.q_width() + at;
+                unsafe { self.work.query.slice(start, values.len()) }.copy_from_slice(values);
+                return;
+            }
+            Part::Key => &memory.0,
+            Part::Value => &memory.1,
+        };
+        let slot = self.batch.slots[token] as usize * shape.kv_width();
+        let places = unsafe { to.slice(slot + at, values.len()) };
+        let places = places.as_chunks_mut::<TILE>().0;
+        for (values, place) in values.as_chunks::<TILE>().0.iter().zip(places) {
+            unsafe { (self.kernels.store_f16)(values, place) };
+        }
+    }
+}
