@@ -1,6 +1,8 @@
 //! The CPU executor: one team of threads walks the layers in phases. Rows are split across threads, never a reduction,
 //! so a token's result does not depend on what else is in the batch or on the number of threads.
 
+#[cfg(test)]
+mod architecture_tests;
 mod attention;
 mod heads;
 mod projection;

@@ -5,7 +5,7 @@ mod layer;
 mod rope;
 mod shape;
 
-pub use self::architecture::{Architecture, Gate};
+pub use self::architecture::Gate;
 pub use self::layer::{LayerWeights, Projection};
 use self::rope::{RopeTable, rope_tables};
 pub use self::shape::Shape;

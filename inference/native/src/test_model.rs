@@ -1,8 +1,10 @@
 //! What the tests share: seeded random numbers, GGUF files built in memory, and a tiny llama made of them.
 
+use std::path::PathBuf;
+
 use half::f16;
 
-use crate::gguf::TensorType;
+use crate::gguf::{Gguf, TensorType};
 
 /// Every storage type that can be loaded.
 pub const KINDS: [TensorType; 5] = [
@@ -261,4 +263,14 @@ pub fn tiny_llama(seed: u64, kind: TensorType) -> GgufBuilder {
         file.tensor(&format!("{name}.weight"), &[64], TensorType::F32, &bytes);
     }
     file
+}
+
+/// Where a model of test/fixtures/architectures is; test/reference/tiny_models.py writes them.
+pub fn fixture_path(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join(format!("test/fixtures/architectures/{name}.gguf"))
+}
+
+pub fn fixture(name: &str) -> Gguf {
+    Gguf::open(&fixture_path(name)).unwrap()
 }

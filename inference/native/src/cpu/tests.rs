@@ -7,7 +7,11 @@ const NUM_BLOCKS: usize = 64;
 
 fn executor(kind: TensorType, kernels: Kernels, num_threads: usize) -> CpuExecutor {
     let gguf = Gguf::from_bytes(&tiny_llama(3, kind).build()).unwrap();
-    let model = Model::load(&gguf).unwrap();
+    executor_of(&gguf, kernels, num_threads)
+}
+
+pub fn executor_of(gguf: &Gguf, kernels: Kernels, num_threads: usize) -> CpuExecutor {
+    let model = Model::load(gguf).unwrap();
     let (layers, stride) = (model.shape.num_layers, model.shape.kv_width());
     let bytes = KvPool::bytes_per_token(layers, stride) * BLOCK_SIZE * NUM_BLOCKS;
     let pool = KvPool::new(bytes, BLOCK_SIZE, layers, stride).unwrap();
@@ -15,14 +19,14 @@ fn executor(kind: TensorType, kernels: Kernels, num_threads: usize) -> CpuExecut
 }
 
 /// A sequence under test: its tokens, the blocks it owns, and how far it has been computed.
-struct Sequence {
-    ids: Vec<i32>,
-    blocks: Vec<i32>,
-    computed: usize,
+pub struct Sequence {
+    pub ids: Vec<i32>,
+    pub blocks: Vec<i32>,
+    pub computed: usize,
 }
 
 impl Sequence {
-    fn new(seed: u64, len: usize, blocks: std::ops::Range<i32>) -> Self {
+    pub fn new(seed: u64, len: usize, blocks: std::ops::Range<i32>) -> Self {
         let mut random = Random(seed);
         Self {
             ids: (0..len).map(|_| random.below(40) as i32).collect(),
@@ -33,7 +37,7 @@ impl Sequence {
 }
 
 /// One step of `counts[i]` tokens of each sequence, every row sampled greedily; [token][vocabulary] logits.
-fn step(executor: &mut CpuExecutor, parts: &mut [(&mut Sequence, usize)]) -> Vec<Vec<u32>> {
+pub fn step(executor: &mut CpuExecutor, parts: &mut [(&mut Sequence, usize)]) -> Vec<Vec<u32>> {
     let mut batch = Batch {
         query_starts: vec![0],
         max_blocks: 32,
@@ -63,7 +67,7 @@ fn step(executor: &mut CpuExecutor, parts: &mut [(&mut Sequence, usize)]) -> Vec
     batch.seeds = vec![0; rows];
     let logits = executor.forward(&batch, true).unwrap().logits.unwrap();
     logits
-        .chunks_exact(40)
+        .chunks_exact(executor.model.shape.vocab_size)
         .map(|row| row.iter().map(|logit| logit.to_bits()).collect())
         .collect()
 }
