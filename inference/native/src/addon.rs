@@ -183,7 +183,7 @@ impl NativeModel {
     #[napi]
     pub fn token_bytes(&self) -> Uint8Array {
         Uint8Array::new(
-            (0..self.tokenizer.vocab.len() as u32)
+            (0..self.tokenizer.vocab_size() as u32)
                 .flat_map(|id| self.tokenizer.bytes(id))
                 .collect(),
         )
@@ -193,7 +193,7 @@ impl NativeModel {
     pub fn token_offsets(&self) -> Int32Array {
         let mut offsets = vec![0];
         let mut end = 0;
-        for id in 0..self.tokenizer.vocab.len() as u32 {
+        for id in 0..self.tokenizer.vocab_size() as u32 {
             end += self.tokenizer.bytes(id).len() as i32;
             offsets.push(end);
         }

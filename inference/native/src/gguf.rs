@@ -27,6 +27,7 @@ pub enum Value {
     Text(String),
     Texts(Vec<String>),
     Ints(Vec<i64>),
+    Floats(Vec<f32>),
     /// Arrays of kinds that nothing here reads.
     Other,
 }

@@ -165,6 +165,13 @@ impl GgufBuilder {
         self.value(key, 9, &bytes);
     }
 
+    pub fn floats(&mut self, key: &str, numbers: &[f32]) {
+        let mut bytes = 6_u32.to_le_bytes().to_vec();
+        bytes.extend((numbers.len() as u64).to_le_bytes());
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        self.value(key, 9, &bytes);
+    }
+
     pub fn tensor(&mut self, name: &str, dims: &[usize], kind: TensorType, bytes: &[u8]) {
         self.data.resize(self.data.len().next_multiple_of(32), 0);
         self.tensors.push(TensorEntry {

@@ -87,20 +87,19 @@ impl<'a> Reader<'a> {
         if kind == 9 {
             return Err(Error::new("metadata lists of lists are not supported"));
         }
-        let (mut texts, mut ints, mut others) = (Vec::new(), Vec::new(), false);
+        let (mut texts, mut ints, mut floats) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..len {
             match self.value(kind)? {
                 Value::Text(text) => texts.push(text),
                 Value::Int(value) => ints.push(i64::try_from(value).map_err(|_| too_large())?),
-                _ => others = true,
+                Value::Float(value) => floats.push(value as f32),
+                _ => return Ok(Value::Other),
             }
         }
-        Ok(if others {
-            Value::Other
-        } else if kind == 8 {
-            Value::Texts(texts)
-        } else {
-            Value::Ints(ints)
+        Ok(match kind {
+            8 => Value::Texts(texts),
+            6 | 12 => Value::Floats(floats),
+            _ => Value::Ints(ints),
         })
     }
 }
