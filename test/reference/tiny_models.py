@@ -218,13 +218,13 @@ BERT_NAMES = {
 def encoder(folder):
     tokenizer = word_piece()
     config = transformers.BertConfig(
-        vocab_size=len(tokenizer.values["tokens"]), hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=len(tokenizer.values["tokens"]), hidden_size=2 * WIDTH, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=FFN, max_position_embeddings=96, hidden_act="gelu", attn_implementation="eager",
     )
     model = randomise(transformers.BertModel(config, add_pooling_layer=False), 5)
     writer = Writer(folder, "bert", "bert")
     writer.numbers(
-        block_count=2, context_length=96, embedding_length=WIDTH, feed_forward_length=FFN, attention__head_count=2,
+        block_count=2, context_length=96, embedding_length=2 * WIDTH, feed_forward_length=FFN, attention__head_count=2,
         attention__layer_norm_epsilon=float(config.layer_norm_eps), pooling_type=1,
     )
     writer.file.add_bool("bert.attention.causal", False)

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod architecture_tests;
 mod attention;
+pub mod encoder;
 mod heads;
 mod projection;
 mod sampling;

@@ -28,8 +28,6 @@ pub enum Value {
     Texts(Vec<String>),
     Ints(Vec<i64>),
     Floats(Vec<f32>),
-    /// Arrays of kinds that nothing here reads.
-    Other,
 }
 
 /// Storage types that can be loaded, by their GGUF number.

@@ -1,11 +1,13 @@
 //! A decoder: its shape from the metadata, its weights repacked, its rope tables.
 
 mod architecture;
+mod encoder;
 mod layer;
 mod rope;
 mod shape;
 
 pub use self::architecture::Gate;
+pub use self::encoder::{EncoderLayer, EncoderModel, EncoderShape, Linear, Norm, Pooling};
 pub use self::layer::{LayerWeights, Projection};
 use self::rope::{RopeTable, rope_tables};
 pub use self::shape::Shape;

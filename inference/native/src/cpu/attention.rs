@@ -1,10 +1,9 @@
 //! The attention phase: which tokens attend together, and what becomes of their outputs.
 
 use super::step::Step;
-use super::workspace::{Activations, score_stride};
+use super::workspace::score_stride;
 use crate::batch::Batch;
 use crate::kernels::{HeadTask, MAX_ROWS};
-use crate::matrix::BLOCK;
 use crate::model::Shape;
 use crate::shared::Shared;
 
@@ -86,28 +85,9 @@ impl Step<'_> {
             (self.kernels.attend)(&mut task);
             for (index, heads) in outputs.chunks_exact(group * head_dim).enumerate() {
                 let (token, at) = (run.first_token + index, kv_head * group * head_dim);
-                self.store(&self.work.input, token, at, heads, q_width);
-            }
-        }
-    }
-
-    /// Writes some of a token's values, a multiple of `BLOCK`, as they are and quantised.
-    ///
-    /// # Safety
-    /// They belong to this unit alone.
-    pub unsafe fn store(
-        &self,
-        to: &Activations,
-        token: usize,
-        at: usize,
-        values: &[f32],
-        width: usize,
-    ) {
-        unsafe {
-            to.values(token, at, values.len(), width)
-                .copy_from_slice(values);
-            for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-                (self.kernels.quantize)(values, to.block(token, at / BLOCK + index, width));
+                self.work
+                    .input
+                    .store(self.kernels, token, at, heads, q_width);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::step::Step;
 use super::workspace::Activations;
-use crate::kernels::{PANEL, TileOutput};
+use crate::kernels::{Kernels, PANEL, TileOutput};
 use crate::matrix::{BLOCK, Layout, Matrix, TILE};
 
 /// Claims a thread makes of a phase, about: fewer and a late thread finds nothing left, more and claiming costs.
@@ -89,20 +89,7 @@ impl Step<'_> {
         count: usize,
         out: &mut TileOutput,
     ) {
-        let width = matrix.num_columns;
-        let kernel = match matrix.layout {
-            Layout::Q4 => self.kernels.q4_tile,
-            Layout::Q8 => self.kernels.q8_tile,
-            Layout::F32 => {
-                let token = |index: usize| -> &[f32] {
-                    unsafe { input.values(panel * PANEL + index.min(count - 1), 0, width, width) }
-                };
-                let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
-                unsafe { (self.kernels.f32_tile)(matrix.tile(tile), &tokens[..count], out) };
-                return;
-            }
-        };
-        unsafe { kernel(matrix.tile(tile), input.panel(panel, width), count, out) };
+        unsafe { multiply(self.kernels, matrix, tile, input, panel, count, out) };
     }
 
     /// Units of one claim.
@@ -114,4 +101,36 @@ impl Step<'_> {
             even
         }
     }
+}
+
+/// Multiplies one tile with `count` tokens of a panel of `input`.
+///
+/// # Safety
+/// The kernels were detected, and nobody writes to the panel until the next phase.
+pub unsafe fn multiply(
+    kernels: &Kernels,
+    matrix: &Matrix,
+    tile: usize,
+    input: &Activations,
+    panel: usize,
+    count: usize,
+    out: &mut TileOutput,
+) {
+    let width = matrix.num_columns;
+    let kernel = match matrix.layout {
+        Layout::Q4 => kernels.q4_tile,
+        Layout::Q8 => kernels.q8_tile,
+        Layout::F32 => {
+            // SAFETY: the caller's promise.
+            let token = |index: usize| -> &[f32] {
+                unsafe { input.values(panel * PANEL + index.min(count - 1), 0, width, width) }
+            };
+            let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
+            // SAFETY: the caller's promise.
+            unsafe { (kernels.f32_tile)(matrix.tile(tile), &tokens[..count], out) };
+            return;
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { kernel(matrix.tile(tile), input.panel(panel, width), count, out) };
 }

@@ -95,8 +95,8 @@ impl Step<'_> {
                     }
                     for (index, block) in block.iter().enumerate().take(count) {
                         unsafe {
-                            self.store(
-                                &self.work.hidden,
+                            self.work.hidden.store(
+                                self.kernels,
                                 panel * PANEL + index,
                                 unit * BLOCK,
                                 block,

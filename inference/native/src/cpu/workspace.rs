@@ -1,7 +1,7 @@
 //! Everything a step writes but keys and values, shared by the team. Buffers only grow.
 
 use crate::batch::Batch;
-use crate::kernels::{MAX_ROWS, PANEL, QuantBlock};
+use crate::kernels::{Kernels, MAX_ROWS, PANEL, QuantBlock};
 use crate::matrix::{BLOCK, TILE};
 use crate::model::Shape;
 use crate::shared::Shared;
@@ -45,15 +45,26 @@ pub struct Own {
     pub logits: Shared<f32>,
 }
 
+impl Own {
+    pub fn new() -> Self {
+        Self {
+            input: Activations::new(),
+            scores: Shared::new(),
+            heads: Shared::new(),
+            logits: Shared::new(),
+        }
+    }
+}
+
 impl Activations {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             values: Shared::new(),
             blocks: Shared::new(),
         }
     }
 
-    fn grow(&mut self, num_tokens: usize, width: usize) {
+    pub fn grow(&mut self, num_tokens: usize, width: usize) {
         let num_tokens = num_tokens.next_multiple_of(PANEL);
         self.values.grow(num_tokens * width);
         self.blocks.grow(num_tokens * width / BLOCK);
@@ -78,6 +89,59 @@ impl Activations {
         unsafe { &mut self.blocks.slice(at, 1)[0] }
     }
 
+    /// Writes some of a token's values, a multiple of `BLOCK`, as they are and quantised.
+    ///
+    /// # Safety
+    /// As of `Shared::slice`, for these values and their blocks; the kernels were detected.
+    pub unsafe fn store(
+        &self,
+        kernels: &Kernels,
+        token: usize,
+        at: usize,
+        values: &[f32],
+        width: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.values(token, at, values.len(), width)
+                .copy_from_slice(values);
+            for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+                (kernels.quantize)(values, self.block(token, at / BLOCK + index, width));
+            }
+        }
+    }
+
+    /// Quantises all values of a token.
+    ///
+    /// # Safety
+    /// As of `store`.
+    pub unsafe fn quantize(&self, kernels: &Kernels, token: usize, width: usize) {
+        for block in 0..width / BLOCK {
+            // SAFETY: the caller's promise.
+            unsafe { self.quantize_block(kernels, token, block, width) };
+        }
+    }
+
+    /// Quantises one block of a token's values.
+    ///
+    /// # Safety
+    /// As of `store`.
+    pub unsafe fn quantize_block(
+        &self,
+        kernels: &Kernels,
+        token: usize,
+        block: usize,
+        width: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let values = self.values(token, block * BLOCK, BLOCK, width);
+            if let Some(values) = values.first_chunk() {
+                (kernels.quantize)(values, self.block(token, block, width));
+            }
+        }
+    }
+
     /// # Safety
     /// Nobody writes to this panel until the next phase.
     pub unsafe fn panel(&self, panel: usize, width: usize) -> &[QuantBlock] {
@@ -97,14 +161,7 @@ impl Workspace {
             query: Shared::new(),
             logits: Shared::new(),
             sampled: Shared::new(),
-            own: (0..num_threads)
-                .map(|_| Own {
-                    input: Activations::new(),
-                    scores: Shared::new(),
-                    heads: Shared::new(),
-                    logits: Shared::new(),
-                })
-                .collect(),
+            own: (0..num_threads).map(|_| Own::new()).collect(),
         }
     }
 

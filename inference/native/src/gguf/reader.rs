@@ -84,8 +84,9 @@ impl<'a> Reader<'a> {
     fn list(&mut self) -> Result<Value> {
         let kind = self.u32()?;
         let len = self.count("list items")?;
+        let nested = || Error::new("metadata lists of lists are not supported");
         if kind == 9 {
-            return Err(Error::new("metadata lists of lists are not supported"));
+            return Err(nested());
         }
         let (mut texts, mut ints, mut floats) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..len {
@@ -93,7 +94,7 @@ impl<'a> Reader<'a> {
                 Value::Text(text) => texts.push(text),
                 Value::Int(value) => ints.push(i64::try_from(value).map_err(|_| too_large())?),
                 Value::Float(value) => floats.push(value as f32),
-                _ => return Ok(Value::Other),
+                Value::Texts(_) | Value::Ints(_) | Value::Floats(_) => return Err(nested()),
             }
         }
         Ok(match kind {
