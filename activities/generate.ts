@@ -21,7 +21,7 @@ import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
 import { preparePrompt } from './prompt-source.ts';
 import type { PreparedPrompt } from './prompt-source.ts';
-import { recallLog } from './recalled-log.ts';
+import { continuationOf, recallLog } from './recalled-log.ts';
 import type { RecalledLog } from './recalled-log.ts';
 import { TokenFlusher } from './token-flusher.ts';
 import type { FlushSettings } from './token-flusher.ts';
@@ -83,6 +83,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       log,
       cancel.signal,
     );
+    if (finish.reason === 'refused') throw finish.error;
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
     if (finish.reason === 'abort' && cancel.signal.reason === 'shutdown')
       throw new AppError('GENERATION_FAILED', {
@@ -98,6 +99,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       usage,
       lastEntry: log.entries.length,
       numAttempts: attempt,
+      continuation: continuationOf(log.entries),
     };
   } finally {
     clearInterval(heartbeats);
@@ -106,8 +108,9 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
   }
 }
 
-function finishReasonOf(finish: SequenceFinish): FinishReason {
-  return finish.reason === 'abort' ? 'cancelled' : finish.reason;
+function finishReasonOf({ reason }: SequenceFinish): FinishReason {
+  if (reason === 'abort') return 'cancelled';
+  return reason === 'refused' ? 'error' : reason;
 }
 
 /** What the log held when it was claimed; a log that Redis lost is begun anew while its turn is still wanted. */
@@ -145,7 +148,12 @@ async function announceRetry(
   log: RecalledLog,
   attempt: number,
 ): Promise<void> {
-  const entry: NumberedEntry = { n: log.entries.length + 1, type: 'retry', data: { attempt } };
+  const continuation = log.outputIds.length === 0 ? {} : { continuation: deps.model.continuation };
+  const entry: NumberedEntry = {
+    n: log.entries.length + 1,
+    type: 'retry',
+    data: { attempt, ...continuation },
+  };
   const result = await deps.turnLog.append(input.turnId, epoch, [entry]);
   if (result === 'fenced') throw new AppError('FENCED');
   if (result === 'missing') throw new AppError('STREAM_UNAVAILABLE'); // Lost between claim and here: the next attempt restores it.

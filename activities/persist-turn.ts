@@ -15,6 +15,7 @@ import { closeRequest } from '../postgres/turn-requests.ts';
 import { findTurn, storeAssistantTurn } from '../postgres/turns.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
+import { continuationOf } from './recalled-log.ts';
 
 interface PersistDeps {
   readonly db: Pool;
@@ -38,7 +39,9 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     if (stored !== null) return stored;
     if ((input.usage?.completionTokens ?? 0) > 0) throw new AppError('TURN_LOG_LOST');
   }
-  const delivered = summarize(sealed === 'missing' ? [] : sealed.entries);
+  const entries = sealed === 'missing' ? [] : sealed.entries;
+  const delivered = summarize(entries);
+  const continuation = continuationOf(entries);
   const usage = { ...(input.usage ?? ZERO_USAGE), completionTokens: delivered.numTokens };
   const prices = deps.catalog.models[input.route.model]?.prices ?? {
     input: 0,
@@ -64,6 +67,7 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     usage,
     costUsd: result.costUsd,
     verdict: input.verdict,
+    continuation,
     streamOffsets: [...delivered.offsets, ...closing.map(() => end)],
   });
   if (!isStored) return dropDeleted(deps, input, result);
@@ -80,6 +84,7 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
       outcome: input.finishReason,
       code: input.errorCode ?? undefined,
       pool: input.route.pool,
+      continuation: continuation ?? undefined,
       ...usage,
     },
     'turn ended',

@@ -7,20 +7,67 @@ import { TIERS } from './turn-facts.ts';
 const tier = z.enum(TIERS);
 const usd = z.number().min(0);
 
-const pool = z.strictObject({
+/** Tokens of prompt + reply that a pool accepts, at most the model's own. */
+const contextLength = z.int().min(64);
+/** Sequences at once: of an engine's batch, or requests of one worker to a remote server. */
+const maxNumSeqs = z.int().min(1).max(1024);
+/** Free turns are refused while this many sequences wait in every worker of the pool. */
+const shedWaiting = z.int().min(1);
+
+/** Our own engine. */
+const nativePool = z.strictObject({
   kind: z.literal('native'),
   /** A GGUF file; relative paths are below COLLOQUY_HOME. */
   weights: z.string().min(1),
   kv_pool_bytes: z.int().min(1_048_576),
-  /** Tokens of prompt + reply that the pool accepts, at most the model's own. */
-  context_length: z.int().min(64),
-  max_num_seqs: z.int().min(1).max(1024),
+  context_length: contextLength,
+  max_num_seqs: maxNumSeqs,
   max_num_batched_tokens: z.int().min(16).max(16_384),
   /** Tokens guessed ahead for one sequence in one step; 0 = no speculation. Never changes an answer. */
   max_draft_tokens: z.int().min(0).max(32),
-  /** Free turns are refused while this many sequences wait in every worker of the pool. */
-  shed_waiting: z.int().min(1),
+  shed_waiting: shedWaiting,
 });
+
+/** A server that speaks OpenAI's API. docs/operations.md shows one with vLLM. */
+const remotePool = z.strictObject({
+  kind: z.literal('remote'),
+  /** The API's root, ending in /v1 as a rule. */
+  base_url: z.string().refine(isPlainHttpUrl, {
+    message: 'must be http:// or https://, without credentials, query or fragment',
+  }),
+  /**
+   * Which server it is. The first three take and give token ids, so a cut reply goes on at the token; `openai` stands
+   * for any other, which goes on from the reply's text.
+   */
+  server: z.enum(['vllm', 'sglang', 'llama.cpp', 'openai']),
+  /** The model's name on that server. */
+  model: z.string().min(1),
+  /**
+   * A GGUF file whose vocabulary turns text into token ids; relative paths are below COLLOQUY_HOME. The served model's
+   * own unless `server` is `openai`, where it only measures and stores the text.
+   */
+  tokenizer: z.string().min(1),
+  /** Name of the environment variable of the workers that holds the server's key. */
+  api_key_env: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/, 'must be the name of an environment variable')
+    .optional(),
+  context_length: contextLength,
+  max_num_seqs: maxNumSeqs,
+  shed_waiting: shedWaiting,
+  timeouts: z
+    .strictObject({
+      connect_ms: z.int().min(1).default(5000),
+      /** From the request to its first token; the server's own queue is in it. */
+      first_token_ms: z.int().min(1).default(60_000),
+      between_tokens_ms: z.int().min(1).default(20_000),
+      /** How long one attempt asks a server again that is down, or says 429 or 503, before the attempt fails. */
+      unavailable_ms: z.int().min(0).default(15_000),
+    })
+    .prefault({}),
+});
+
+const pool = z.discriminatedUnion('kind', [nativePool, remotePool]);
 
 const model = z.strictObject({
   pool: z.string().min(1),
@@ -73,6 +120,7 @@ const catalogSchema = z
 
 export type Catalog = z.infer<typeof catalogSchema>;
 export type CatalogModel = z.infer<typeof model>;
+export type RemotePool = z.infer<typeof remotePool>;
 
 /**
  * Reads and checks a catalogue.
@@ -83,6 +131,13 @@ export function loadCatalog(path: string): Catalog {
   if (!result.success)
     throw new Error(`${path} is not a valid catalogue:\n${z.prettifyError(result.error)}`);
   return result.data;
+}
+
+function isPlainHttpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  if (!['http:', 'https:'].includes(url.protocol)) return false;
+  return [url.username, url.password, url.search, url.hash].every((part) => part === '');
 }
 
 /** The task queue of a pool's inference workers. */

@@ -1,5 +1,6 @@
 // The engine's contract and the model around it, as the generate activity sees them. Token ids in, token ids out: an
 // engine knows no Redis, Postgres, Temporal, HTTP or conversation. Design §5.
+import type { AppError } from './errors.ts';
 
 /**
  * How the next token is chosen. Stages in the order of vLLM's sampler: logit bias → repetition, frequency, presence
@@ -64,10 +65,14 @@ export interface SequenceRequest {
   readonly cacheScope: CacheScope | null;
 }
 
-/** `abort` is the answer to `abort()`; `error` means the engine broke, see `error`. */
+/**
+ * `abort` is the answer to `abort()`. `error`: the engine broke, another one may go on. `refused`: the engine works and
+ * would not serve this sequence; the error's code says whether a retry can help.
+ */
 export type SequenceFinish =
   | { readonly reason: 'stop' | 'length' | 'abort' }
-  | { readonly reason: 'error'; readonly error: Error };
+  | { readonly reason: 'error'; readonly error: Error }
+  | { readonly reason: 'refused'; readonly error: AppError };
 
 /** Called by the engine's step loop: must return at once, must not throw, must not await. */
 export interface SequenceListener {
@@ -126,6 +131,12 @@ export interface TextStream {
   end(): string;
 }
 
+/**
+ * How a reply that was cut goes on. `tokens`: from exactly the token ids that were emitted. `text`: from their text, which
+ * the serving model cuts into tokens anew.
+ */
+export type Continuation = 'tokens' | 'text';
+
 /** One loaded model with the engine that serves it. */
 export interface ServedModel {
   /** Name from the model file. */
@@ -133,6 +144,7 @@ export interface ServedModel {
   /** Tokens of prompt + reply. */
   readonly contextLength: number;
   readonly engine: Engine;
+  readonly continuation: Continuation;
   /** Ids that end a reply. */
   readonly stopTokenIds: readonly number[];
   /** Chat template + tokenizer. Control markers inside a content stay text. Ends with the assistant's opening. */

@@ -33,7 +33,11 @@ export type DoneData = z.infer<typeof doneData>;
 
 const moderationData = z.object({ category: z.string() });
 const errorData = z.object({ code: z.string(), message: z.string() });
-const retryData = z.object({ attempt: z.int() });
+/** `continuation` says how the text goes on: see Continuation in engine.ts. Absent when there was no text yet. */
+const retryData = z.object({
+  attempt: z.int(),
+  continuation: z.enum(['tokens', 'text']).optional(),
+});
 const safeData = z.object({ through: z.int() });
 
 /** One log entry without its number. `safe` is never shown; `end` is shown as `done`. */

@@ -1,5 +1,6 @@
 // Input, results and names of the turn workflow. Ids and small facts only: no text ever enters a history. Types and
 // constants without dependencies, so that workflow code may import them.
+import type { Continuation } from './engine.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from './ids.ts';
 import type { FinishReason, ModerationVerdict, Tier, TokenUsage } from './turn-facts.ts';
 
@@ -65,6 +66,8 @@ export interface GenerateResult {
   /** Number of the last entry this attempt knows of. */
   readonly lastEntry: number;
   readonly numAttempts: number;
+  /** How the reply went on after it was cut; null when it was not. */
+  readonly continuation: Continuation | null;
 }
 
 export interface PersistInput {

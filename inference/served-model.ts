@@ -52,6 +52,7 @@ function serve(native: NativeModel, options: EngineOptions): ServedModel {
     name: native.info.name,
     contextLength,
     engine,
+    continuation: 'tokens',
     stopTokenIds: [...new Set(stopTokenIds.filter((id) => typeof id === 'number'))],
     encodePrompt: (messages) => template.render(messages),
     createTextStream: (stop) => new TokenTextStream((id) => table.bytesOf(id), stop),

@@ -1,6 +1,7 @@
 // Rows of `turns`: reading them, storing the user's message, and the one statement that ends a turn. Append-only and
 // idempotent by primary key, so a retried activity changes nothing.
 import { toWireUsage } from '../contracts/closing-entries.ts';
+import type { Continuation } from '../contracts/engine.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
 import type { FinishReason, ModerationVerdict, TokenUsage } from '../contracts/turn-facts.ts';
 import type { WireUsage } from '../contracts/turn-events.ts';
@@ -91,6 +92,8 @@ export interface EndedTurn {
   readonly usage: TokenUsage;
   readonly costUsd: number;
   readonly verdict: ModerationVerdict | null;
+  /** How the reply went on after it was cut; kept beside its usage, for operators. */
+  readonly continuation: Continuation | null;
   readonly streamOffsets: readonly number[];
 }
 
@@ -109,7 +112,9 @@ export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boole
     turn.pool,
     turn.finishReason,
     turn.errorCode,
-    JSON.stringify(usage),
+    JSON.stringify(
+      turn.continuation === null ? usage : { ...usage, continuation: turn.continuation },
+    ),
     turn.verdict === null ? null : JSON.stringify(turn.verdict),
     turn.streamOffsets,
     turn.usage.promptTokens,

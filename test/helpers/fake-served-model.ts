@@ -112,6 +112,7 @@ export function fakeServedModel(
     name: 'fake',
     contextLength: 2000,
     engine,
+    continuation: 'tokens',
     stopTokenIds: [],
     encodePrompt: (messages: readonly ChatMessage[]) =>
       messages.flatMap(({ content }) => [

@@ -1,0 +1,97 @@
+// A remote pool made ready to serve: the same ServedModel as our own engine gives, over a server that speaks OpenAI's
+// API (vLLM, SGLang, llama.cpp's, any other). docs/operations.md says what each is asked and how replies go on.
+import http from 'node:http';
+import https from 'node:https';
+import type { RemotePool } from '../contracts/catalog.ts';
+import type { SequenceRequest, ServedModel } from '../contracts/engine.ts';
+import { ChatMlTemplate } from './chat-template.ts';
+import { callByText, callByTokens, readChunk } from './remote/completion-api.ts';
+import { postForEvents } from './remote/event-stream.ts';
+import { MessageCodec } from './remote/message-codec.ts';
+import { RemoteEngine } from './remote/remote-engine.ts';
+import type { RemoteClient } from './remote/remote-engine.ts';
+import { tokenIdsOf } from './remote/token-reader.ts';
+import { openVocabulary } from './remote/vocabulary.ts';
+import type { Vocabulary } from './remote/vocabulary.ts';
+import { TokenTextStream } from './tokenizer/text-stream.ts';
+
+export interface RemotePoolOptions {
+  readonly pool: RemotePool;
+  /** Where `pool.tokenizer` is. */
+  readonly tokenizerPath: string;
+  /** The server's key; null when it asks for none. */
+  readonly apiKey: string | null;
+  readonly onListenerError?: ((error: unknown) => void) | undefined;
+}
+
+/**
+ * Opens the vocabulary; the server is first asked when a sequence comes. The caller owns the model and closes it.
+ * @throws AppError INVALID_REQUEST when the tokenizer's file cannot be used
+ */
+export function createRemoteModel(options: RemotePoolOptions): ServedModel {
+  const vocabulary = openVocabulary(options.tokenizerPath);
+  try {
+    return serve(options, vocabulary);
+  } catch (error) {
+    vocabulary.close();
+    throw error;
+  }
+}
+
+function serve(
+  { pool, apiKey, onListenerError }: RemotePoolOptions,
+  vocabulary: Vocabulary,
+): ServedModel {
+  const { server, model } = pool;
+  const codec = new MessageCodec(vocabulary);
+  const template = new ChatMlTemplate(vocabulary);
+  const callOf = (request: SequenceRequest): ReturnType<typeof callByTokens> =>
+    server === 'openai' ? callByText(model, request, codec) : callByTokens(server, model, request);
+  const Agent = pool.base_url.startsWith('https:') ? https.Agent : http.Agent;
+  const agent = new Agent({ keepAlive: true });
+  const headers: Record<string, string> =
+    apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
+  const timeouts = {
+    connectMs: pool.timeouts.connect_ms,
+    firstEventMs: pool.timeouts.first_token_ms,
+    betweenEventsMs: pool.timeouts.between_tokens_ms,
+  };
+  const client: RemoteClient = async function* (request, signal) {
+    const { path, body } = callOf(request);
+    const url = new URL(`${pool.base_url.replace(/\/+$/, '')}/${path}`);
+    const options = { headers, body: JSON.stringify(body), timeouts, signal, agent };
+    for await (const data of postForEvents(url, options)) {
+      if (data === '[DONE]') return;
+      const chunk = readChunk(data);
+      yield { ...chunk, tokenIds: tokenIdsOf(chunk, server, vocabulary) };
+    }
+  };
+  const engine = new RemoteEngine({
+    client,
+    maxNumSeqs: pool.max_num_seqs,
+    contextLength: pool.context_length,
+    vocabSize: vocabulary.vocabSize,
+    unavailableMs: pool.timeouts.unavailable_ms,
+    onListenerError,
+  });
+  const stopTokenIds = [
+    template.endId,
+    vocabulary.eosTokenId,
+    vocabulary.controlTokenId('<|endoftext|>'),
+  ].filter((id) => typeof id === 'number');
+  return {
+    name: model,
+    contextLength: pool.context_length,
+    engine,
+    continuation: server === 'openai' ? 'text' : 'tokens',
+    stopTokenIds: server === 'openai' ? [] : [...new Set(stopTokenIds)],
+    encodePrompt: (messages) =>
+      server === 'openai' ? codec.encode(messages) : template.render(messages),
+    createTextStream: (stop) => new TokenTextStream((id) => vocabulary.bytesOf(id), stop),
+    close: async () => {
+      await engine.close();
+      agent.destroy();
+      vocabulary.close();
+    },
+  };
+}
