@@ -31,15 +31,16 @@ export interface RemotePoolOptions {
 export function createRemoteModel(options: RemotePoolOptions): ServedModel {
   const vocabulary = openVocabulary(options.tokenizerPath);
   try {
-    return serve(options, vocabulary);
+    return remoteModel(options, vocabulary);
   } catch (error) {
     vocabulary.close();
     throw error;
   }
 }
 
-function serve(
-  { pool, apiKey, onListenerError }: RemotePoolOptions,
+/** As createRemoteModel, over an open vocabulary, which it owns once it returns. */
+export function remoteModel(
+  { pool, apiKey, onListenerError }: Omit<RemotePoolOptions, 'tokenizerPath'>,
   vocabulary: Vocabulary,
 ): ServedModel {
   const { server, model } = pool;

@@ -123,12 +123,23 @@ function refuse({ statusCode = 0, headers }: http.IncomingMessage): void {
   throw new AppError('INVARIANT_VIOLATED', { message });
 }
 
-function unreachable(cause?: unknown): AppError {
-  return new AppError('OVERLOADED', { message: 'the pool’s server cannot be reached', cause });
+function unreachable(error?: unknown): AppError {
+  return new AppError('OVERLOADED', {
+    message: 'the pool’s server cannot be reached',
+    cause: causeOf(error),
+  });
 }
 
-function broken(cause: unknown): AppError {
-  return new AppError('GENERATION_FAILED', { message: 'the pool’s server broke off', cause });
+function broken(error: unknown): AppError {
+  return new AppError('GENERATION_FAILED', {
+    message: 'the pool’s server broke off',
+    cause: causeOf(error),
+  });
+}
+
+/** The error's words alone: Node's may carry the bytes that it was at, and those are text of a reply. */
+function causeOf(error: unknown): Error | undefined {
+  return error instanceof Error ? new Error(error.message) : undefined;
 }
 
 /** One timer; `onPassed` is told once, unless it is stopped or restarted before. */

@@ -3,6 +3,8 @@ import http from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 
+export type Answer = (response: http.ServerResponse) => void | Promise<void>;
+
 export interface ScriptedRequest {
   readonly path: string;
   readonly headers: http.IncomingHttpHeaders;
@@ -19,9 +21,7 @@ export interface ScriptedServer {
 }
 
 /** Each request gets the next answer; the last one answers all that follow. */
-export async function scriptedServer(
-  ...answers: readonly ((response: http.ServerResponse) => void | Promise<void>)[]
-): Promise<ScriptedServer> {
+export async function scriptedServer(...answers: readonly Answer[]): Promise<ScriptedServer> {
   const requests: ScriptedRequest[] = [];
   const server = http.createServer((request, response) => {
     const parts: Buffer[] = [];
@@ -56,7 +56,7 @@ export function openStream(response: http.ServerResponse): http.ServerResponse {
 }
 
 /** An answer of whole events, then the end. */
-export function streamOf(...events: readonly unknown[]): (response: http.ServerResponse) => void {
+export function streamOf(...events: readonly unknown[]): Answer {
   return (response) => {
     openStream(response);
     for (const event of events)
@@ -70,7 +70,7 @@ export function status(
   code: number,
   headers: Readonly<Record<string, string>> = {},
   body = '{"error":{"message":"the prompt was: SECRET"}}',
-): (response: http.ServerResponse) => void {
+): Answer {
   return (response) => {
     response.writeHead(code, { 'content-type': 'application/json', ...headers }).end(body);
   };

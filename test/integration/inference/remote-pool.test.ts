@@ -166,11 +166,11 @@ describe('a remote pool whose server is killed', () => {
       const request = ask(model);
       const whole = await runSequence(model.engine, request);
       const cut = ask(model);
-      let killing: Promise<void> | null = null;
+      const killing: Promise<void>[] = [];
       const first = await runSequence(model.engine, cut, (count) => {
-        if (count === 10) killing = own.kill();
+        if (count === 10) killing.push(own.kill());
       });
-      await killing;
+      await Promise.all(killing);
       expect(first.finish).toMatchObject({ reason: 'error', error: { code: 'GENERATION_FAILED' } });
       expect(first.tokens).toEqual(whole.tokens.slice(0, first.tokens.length));
       const waiting = runSequence(model.engine, ask(model, { outputTokenIds: first.tokens }));
