@@ -104,6 +104,7 @@ export class RemoteEngine implements Engine {
       preempted: 0,
       kvBlocks: { free: 0, used: 0, cached: 0 },
       prefixCache: { queriedTokens: this.#queriedTokens, hitTokens: this.#hitTokens },
+      speculation: { proposedTokens: 0, acceptedTokens: 0 },
       numSteps: this.#numSteps,
       numPreemptions: 0,
       lastTokenAtMs: this.#lastTokenAtMs,
