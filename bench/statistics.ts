@@ -20,3 +20,19 @@ export function summary(sample: readonly number[]): {
     max: round(Math.max(...sample)),
   };
 }
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Median (of an even sample: the lower of the two) and range, to three significant digits. */
+export function spread(sample: readonly number[]): Spread {
+  const round = (value: number): number => Number(value.toPrecision(3));
+  return {
+    median: round(quantile(sample, 0.5)),
+    min: round(Math.min(...sample)),
+    max: round(Math.max(...sample)),
+  };
+}

@@ -1,86 +1,25 @@
-// node dist/bench/engine/main.js MODEL.gguf [--threads 2] [--kernels scalar] [--runs 5]: the native half alone, without
-// scheduler or services. Prints JSON lines: the machine, then tokens per second as median and range over the runs.
-import { readFileSync } from 'node:fs';
-import { arch, cpus, loadavg } from 'node:os';
-import { parseArgs } from 'node:util';
-import { NativeModel } from '../../inference/native.ts';
-import { SequenceSet } from './sequence-set.ts';
+// npm run bench:engine -- NAME [--model FILE] [--threads 2] [--pairs 5] [--out FOLDER]: one bench of the engine by its name.
+// Each prints JSON lines, then writes them, a Markdown table and a plot to FOLDER. A file instead of a name: `native`.
+import { parseOptions } from './options.ts';
+import type { BenchOptions } from './options.ts';
+import { runNative } from './native.ts';
+import { runPeers } from './peers.ts';
+import { runRoofline } from './roofline.ts';
 
-const PREFILL_TOKENS = 512;
-const DECODE_STEPS = 48;
-const PROMPT_TOKENS = 64;
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    threads: { type: 'string', default: '0' },
-    kernels: { type: 'string', default: '' },
-    runs: { type: 'string', default: '5' },
-  },
-});
-
-const report = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-
-function cpuFlags(): string[] {
-  if (arch() !== 'x64' || process.platform !== 'linux') return [];
-  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
-  return flags.split(' ').filter((flag) => /^(avx|fma|f16c|amx)/.test(flag));
-}
-
-/** Tokens per second of `run`, which returns how many it made: one warm-up, then the runs. */
-async function measure(name: string, run: () => Promise<number>): Promise<void> {
-  const rates: number[] = [];
-  for (let index = 0; index <= Number(values.runs); index += 1) {
-    const since = performance.now();
-    const tokens = await run();
-    if (index > 0) rates.push((tokens / (performance.now() - since)) * 1000);
-  }
-  rates.sort((a, b) => a - b);
-  const at = (index: number): number => Math.round((rates[index] ?? NaN) * 10) / 10;
-  report({
-    bench: name,
-    tokensPerSecond: at(Math.floor(rates.length / 2)),
-    min: at(0),
-    max: at(rates.length - 1),
-    runs: rates.length,
-  });
-}
+const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<void> | void>> = {
+  native: runNative,
+  roofline: runRoofline,
+  peers: runPeers,
+};
 
 async function main(): Promise<void> {
-  const [path] = positionals;
-  if (path === undefined) throw new Error('name a GGUF file');
-  const model = new NativeModel({
-    path,
-    kvPoolBytes: 512 << 20,
-    threads: Number(values.threads),
-    kernels: values.kernels,
-  });
-  report({
-    bench: 'native',
-    model: model.info.name,
-    kernels: model.info.kernels,
-    threads: model.info.threads,
-    cpu: cpus()[0]?.model,
-    cores: cpus().length,
-    flags: cpuFlags(),
-    node: process.version,
-    loadAverage: loadavg()[0],
-  });
-  await measure(`prefill ${PREFILL_TOKENS}`, async () => {
-    await new SequenceSet(model, 1).prefill(PREFILL_TOKENS);
-    return PREFILL_TOKENS;
-  });
-  for (const numSeqs of [1, 8, 32]) {
-    const sequences = new SequenceSet(model, numSeqs);
-    await measure(`decode ${numSeqs}`, async () => {
-      // The prompt is prefilled in the warm-up only; each run decodes anew from its end.
-      if (sequences.length === 0) await sequences.prefill(PROMPT_TOKENS);
-      sequences.rewind(PROMPT_TOKENS);
-      for (let step = 0; step < DECODE_STEPS; step += 1) await sequences.decode();
-      return numSeqs * DECODE_STEPS;
-    });
-  }
-  model.close();
+  const args = process.argv.slice(2);
+  const isNamed = (args[0] ?? '') in BENCHES;
+  const name = isNamed ? args[0] : 'native';
+  const run = BENCHES[name ?? ''];
+  if (run === undefined || (!isNamed && !(args[0] ?? '').includes('.')))
+    throw new Error(`name a bench: ${Object.keys(BENCHES).join(', ')}`);
+  await run(parseOptions(isNamed ? args.slice(1) : args));
 }
 
 void main();

@@ -15,8 +15,13 @@ if [ ! -d source ]; then
   mv unpacked source
 fi
 
-cmake -S "$here" -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_CPP="$PWD/source/vendor/llama.cpp"
+llama="$PWD/source/vendor/llama.cpp"
+cmake -S "$here" -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_CPP="$llama"
 cmake --build build -j"${JOBS:-2}" --target llama-batched-bench llama-perplexity llama-quantize greedy
+if grep -q amx_int8 /proc/cpuinfo; then
+  cmake -S "$here" -B build-without-amx -DCMAKE_BUILD_TYPE=Release -DLLAMA_CPP="$llama" -DWITHOUT_AMX=ON
+  cmake --build build-without-amx -j"${JOBS:-2}" --target llama-batched-bench
+fi
 
 # The same weights in the format that llama.cpp has its fastest kernels for.
 [ -f model.Q4_0.gguf ] || build/bin/llama-quantize --allow-requantize "$model" model.Q4_0.gguf Q4_0 2
