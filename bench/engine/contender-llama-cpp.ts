@@ -1,5 +1,5 @@
 // llama.cpp by its own llama-batched-bench: a fresh process a run, its own clock, no sampling in what it measures.
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Contender, Measured, Workload } from './contender.ts';
@@ -10,7 +10,7 @@ export function llamaCppContenders({ model, threads, peers }: BenchOptions): Con
   const folder = join(peers, 'llama-cpp');
   const builds = [
     { build: 'build', suffix: '' },
-    { build: 'build-without-amx', suffix: ', no AMX' },
+    { build: 'build-without-amx', suffix: ' (no AMX)' },
   ].filter(({ build }) => existsSync(program(folder, build)));
   const files = [
     { path: model, format: /\.(\w+)\.gguf$/.exec(model)?.[1] ?? 'as given' },
@@ -36,8 +36,8 @@ function contender(name: string, path: string, model: string, threads: number): 
 }
 
 function version(path: string): string {
-  const stated = execFileSync(path, ['--version'], { encoding: 'utf8' });
-  return /version: (.*)/.exec(stated)?.[1] ?? 'of unknown version';
+  const { stderr, stdout } = spawnSync(path, ['--version'], { encoding: 'utf8' });
+  return /version: (.*)/.exec(stderr + stdout)?.[1] ?? 'of unknown version';
 }
 
 interface Line {

@@ -51,7 +51,12 @@ export function generate(
   {
     cacheScope = null,
     stopTokenIds = [],
-  }: { cacheScope?: CacheScope | null; stopTokenIds?: readonly number[] } = {},
+    onToken,
+  }: {
+    cacheScope?: CacheScope | null;
+    stopTokenIds?: readonly number[];
+    onToken?: () => void;
+  } = {},
 ): Promise<Generation> {
   const tokenIds: number[] = [];
   const times: number[] = [];
@@ -71,7 +76,10 @@ export function generate(
         onTokens: (ids) => {
           tokenIds.push(...ids);
           const now = performance.now();
-          for (let index = 0; index < ids.length; index += 1) times.push(now);
+          for (let index = 0; index < ids.length; index += 1) {
+            times.push(now);
+            onToken?.();
+          }
         },
         onFinish: (finish, numCachedTokens) =>
           resolve({ tokenIds, times, finish, numCachedTokens }),

@@ -18,23 +18,24 @@ export function tensorShapes(path: string): TensorShape[] {
   let at = 8;
   const u32 = (): number => bytes.readUInt32LE((at += 4) - 4);
   const u64 = (): number => Number(bytes.readBigUInt64LE((at += 8) - 8));
+  const skip = (count: number): void => void (at += count);
   const skipValue = (type: number): void => {
-    if (type === 8) at += u64();
+    if (type === 8) skip(u64());
     else if (type === 9) {
       const [item, count] = [u32(), u64()];
       for (let index = 0; index < count; index += 1) skipValue(item);
-    } else at += SCALAR_BYTES[type] ?? 0;
+    } else skip(SCALAR_BYTES[type] ?? 0);
   };
   const [numTensors, numFields] = [u64(), u64()];
   for (let field = 0; field < numFields; field += 1) {
-    at += u64();
+    skip(u64());
     skipValue(u32());
   }
   return Array.from({ length: numTensors }, () => {
     const length = u64();
     const name = bytes.toString('utf8', at, (at += length));
     const dims = Array.from({ length: u32() }, u64);
-    at += 12;
+    skip(12);
     return { name, dims };
   });
 }

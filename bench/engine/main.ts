@@ -2,14 +2,28 @@
 // Each prints JSON lines, then writes them, a Markdown table and a plot to FOLDER. A file instead of a name: `native`.
 import { parseOptions } from './options.ts';
 import type { BenchOptions } from './options.ts';
+import { runAdmission } from './admission.ts';
+import { runChunked } from './chunked.ts';
+import { runContinuous } from './continuous.ts';
+import { runFootprint } from './footprint.ts';
+import { runGreedy } from './greedy.ts';
 import { runNative } from './native.ts';
 import { runPeers } from './peers.ts';
+import { runPerplexity } from './perplexity.ts';
+import { runPrefix } from './prefix.ts';
 import { runRoofline } from './roofline.ts';
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<void> | void>> = {
   native: runNative,
   roofline: runRoofline,
   peers: runPeers,
+  continuous: runContinuous,
+  admission: runAdmission,
+  chunked: runChunked,
+  prefix: runPrefix,
+  perplexity: runPerplexity,
+  greedy: runGreedy,
+  footprint: runFootprint,
 };
 
 async function main(): Promise<void> {

@@ -43,7 +43,7 @@ async function openPeers(options: BenchOptions): Promise<[string, () => Promise<
   if (existsSync(python)) {
     all.push(['OpenVINO', () => processContender('OpenVINO', openvino)]);
     const withoutAmx = [...openvino, 'no-amx'];
-    all.push(['OpenVINO, no AMX', () => processContender('OpenVINO, no AMX', withoutAmx)]);
+    all.push(['OpenVINO (no AMX)', () => processContender('OpenVINO (no AMX)', withoutAmx)]);
   }
   if (existsSync(join(peers, 'node-llama-cpp', 'node_modules')))
     all.push(['node-llama-cpp', () => processContender('node-llama-cpp', node)]);

@@ -18,14 +18,28 @@ export interface Roofline {
   readonly amxGOPS: number | null;
 }
 
+/** A neighbour on the machine can only lower a pass: the best one counts. */
+const PASSES = 3;
+
 /** @throws when rustc is absent: the addon needs it too */
 export function measureRoofline({ model, threads, out }: BenchOptions): Roofline {
   const program = join(out, 'roofline');
   const source = resolve('bench', 'engine', 'roofline.rs');
   execFileSync('rustc', ['--edition=2021', '-O', '-Ctarget-cpu=native', source, '-o', program]);
   const megabytes = Math.round(statSync(model).size / 2 ** 20);
-  const line = execFileSync(program, [String(threads), String(megabytes)], { encoding: 'utf8' });
-  return JSON.parse(line) as Roofline;
+  const passes = Array.from({ length: PASSES }, () => {
+    const args = [String(threads), String(megabytes)];
+    return JSON.parse(execFileSync(program, args, { encoding: 'utf8' })) as Roofline;
+  });
+  const best = (of: (pass: Roofline) => number): number => Math.max(...passes.map(of));
+  return {
+    threads,
+    weightsReadGBps: best((pass) => pass.weightsReadGBps),
+    streamReadGBps: best((pass) => pass.streamReadGBps),
+    int8Kernel: passes[0]?.int8Kernel ?? '',
+    int8GOPS: best((pass) => pass.int8GOPS),
+    amxGOPS: passes[0]?.amxGOPS == null ? null : best((pass) => pass.amxGOPS ?? 0),
+  };
 }
 
 export function runRoofline(options: BenchOptions): void {
