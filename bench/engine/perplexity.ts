@@ -1,6 +1,6 @@
 // Perplexity of our engine beside llama-perplexity: same file, same text, windows of 512 tokens, the second half of each
 // predicted. The texts are this repository's own licence and documents.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NativeModel } from '../../inference/native.ts';
@@ -102,11 +102,11 @@ function llamaPerplexity(
     '-t',
     String(threads),
   ];
-  const output = execFileSync(program, [...args, '--chunks', String(windows)], {
+  // Its log, and the estimate with it, goes to stderr.
+  const { stderr } = spawnSync(program, [...args, '--chunks', String(windows)], {
     encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
   });
-  const [, estimate] = /Final estimate: PPL = ([\d.]+)/.exec(output) ?? [];
+  const [, estimate] = /Final estimate: PPL = ([\d.]+)/.exec(stderr) ?? [];
   if (estimate === undefined) throw new Error('llama-perplexity gave no estimate');
   return Number(estimate);
 }
