@@ -26,7 +26,7 @@ export interface SpeculationStats {
   readonly acceptedTokens: number;
 }
 
-/** By how many tokens agreed before a guess: how often the guess was right. Index MIN_MATCH … MAX_MATCH. */
+/** By how many tokens agreed before a guess: how often the guess was right. Index 1 … MAX_MATCH. */
 type Rates = Float64Array;
 
 interface Lookup {
@@ -35,7 +35,7 @@ interface Lookup {
 }
 
 /** What is believed before anything was tried: the longer the agreement, the better the guess. */
-const PRIOR_RATES: Rates = Float64Array.of(0, 0, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85);
+const PRIOR_RATES: Rates = Float64Array.of(0, 0.25, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85);
 /** Weight of each new guess in its sequence's rate, and in that of all, from which new sequences start. */
 const LEARNING_RATE = 0.1;
 const SHARED_LEARNING_RATE = 0.01;

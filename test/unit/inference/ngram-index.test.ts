@@ -1,9 +1,10 @@
 import fc from 'fast-check';
-import { MAX_MATCH, MIN_MATCH, NgramIndex } from '../../../inference/ngram-index.ts';
+import { MAX_MATCH, NgramIndex } from '../../../inference/ngram-index.ts';
+import type { NgramMatch } from '../../../inference/ngram-index.ts';
 
-/** What match() must find, looked for from the newest to the oldest. */
-function slowMatch(ids: readonly number[]): { next: number; length: number } | null {
-  for (let next = ids.length - 1; next >= MIN_MATCH; next -= 1) {
+/** What match() must find, by searching the whole list for each size. */
+function slowMatch(ids: readonly number[]): NgramMatch | null {
+  const agreement = (next: number): number => {
     let length = 0;
     while (
       length < MAX_MATCH &&
@@ -11,17 +12,27 @@ function slowMatch(ids: readonly number[]): { next: number; length: number } | n
       ids[next - 1 - length] === ids[ids.length - 1 - length]
     )
       length += 1;
-    if (length >= MIN_MATCH) return { next, length };
+    return length;
+  };
+  for (const size of [4, 2, 1]) {
+    for (let next = ids.length - 1; next >= size; next -= 1)
+      if (agreement(next) >= size) return { next, length: agreement(next) };
   }
   return null;
 }
 
 describe('NgramIndex', () => {
-  it('finds the newest earlier occurrence of the last tokens, and how far back they agree', () => {
+  it('prefers the newest occurrence of the last four tokens, then of two, then of one, and tells how far back they agree', () => {
+    expect(new NgramIndex([1, 2, 3, 4, 5, 3, 4, 6, 1, 2, 3, 4]).match()).toEqual({
+      next: 4,
+      length: 4,
+    });
     expect(new NgramIndex([5, 1, 2, 7, 1, 2]).match()).toEqual({ next: 3, length: 2 });
     expect(new NgramIndex([9, 1, 2, 7, 9, 1, 2]).match()).toEqual({ next: 3, length: 3 });
     expect(new NgramIndex([1, 2, 3]).match()).toBeNull();
+    expect(new NgramIndex([7, 1, 2, 1]).match()).toEqual({ next: 2, length: 1 });
     expect(new NgramIndex([1]).match()).toBeNull();
+    expect(new NgramIndex([]).match()).toBeNull();
   });
 
   it('agrees with a search of the whole list, however the list grew', () => {
