@@ -9,6 +9,8 @@ mod batch;
 mod cpu;
 mod error;
 mod executor;
+#[cfg(test)]
+mod fuzz;
 mod gguf;
 mod kernels;
 mod kv_pool;

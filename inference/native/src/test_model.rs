@@ -2,18 +2,9 @@
 
 use std::path::PathBuf;
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::gguf::{Gguf, TensorType};
-
-/// Every storage type that can be loaded.
-pub const KINDS: [TensorType; 5] = [
-    TensorType::F32,
-    TensorType::F16,
-    TensorType::Q4_0,
-    TensorType::Q4_1,
-    TensorType::Q8_0,
-];
 
 /// `SplitMix64`: the same numbers for the same seed, everywhere.
 pub struct Random(pub u64);
@@ -43,60 +34,76 @@ impl Random {
 
 /// Random weights of a kind: the file's bytes, and the values they stand for by the format's definition.
 pub fn weights(random: &mut Random, kind: TensorType, count: usize) -> (Vec<u8>, Vec<f32>) {
-    let (values_per_block, _) = kind.block();
+    let (values_per_block, bytes_per_block) = kind.block();
     let (mut bytes, mut values) = (Vec::new(), Vec::new());
     for _ in 0..count / values_per_block {
-        let scale = f16::from_f32(random.float() * 0.05);
-        let minimum = f16::from_f32(random.float() * 0.3);
-        let quants: Vec<u8> = (0..32).map(|_| random.next() as u8).collect();
-        let nibble = |at: usize| {
-            f32::from(if at < 16 {
-                quants[at] & 15
-            } else {
-                quants[at - 16] >> 4
-            })
+        let mut block: Vec<u8> = (0..bytes_per_block).map(|_| random.next() as u8).collect();
+        let mut half = |at: usize, most: f32| {
+            let value = f16::from_f32(random.float() * most);
+            block[at..at + 2].copy_from_slice(&value.to_le_bytes());
         };
         match kind {
-            TensorType::F32 => {
-                values.push(random.float() * 0.3);
-                bytes.extend(values[values.len() - 1].to_le_bytes());
+            TensorType::F32 => block = (random.float() * 0.3).to_le_bytes().to_vec(),
+            TensorType::F16 => half(0, 0.3),
+            TensorType::Bf16 => block = bf16::from_f32(random.float()).to_le_bytes().to_vec(),
+            TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 => half(0, 0.05),
+            TensorType::Q4_1 | TensorType::Q5_1 => {
+                half(0, 0.05);
+                half(2, 0.3);
             }
-            TensorType::F16 => {
-                values.push(minimum.to_f32());
-                bytes.extend(minimum.to_le_bytes());
+            TensorType::Q4_K | TensorType::Q5_K => {
+                half(0, 0.002);
+                half(2, 0.005);
             }
-            TensorType::Q4_0 => {
-                bytes.extend(scale.to_le_bytes());
-                bytes.extend(&quants[..16]);
-                values.extend((0..32).map(|at| scale.to_f32() * (nibble(at) - 8.0)));
-            }
-            TensorType::Q4_1 => {
-                bytes.extend(scale.to_le_bytes());
-                bytes.extend(minimum.to_le_bytes());
-                bytes.extend(&quants[..16]);
-                values.extend((0..32).map(|at| scale.to_f32() * nibble(at) + minimum.to_f32()));
-            }
-            TensorType::Q8_0 => {
-                bytes.extend(scale.to_le_bytes());
-                bytes.extend(&quants);
-                values.extend(
-                    quants
-                        .iter()
-                        .map(|quant| scale.to_f32() * f32::from(*quant as i8)),
-                );
-            }
+            TensorType::Q6_K => half(208, 0.0005),
         }
+        values.extend((0..values_per_block).map(|at| value_of(kind, &block, at)));
+        bytes.extend(block);
     }
     (bytes, values)
 }
 
-pub fn type_number(kind: TensorType) -> u32 {
+/// Value `at` of a block, from its definition: one value at a time, where the loader takes 32.
+fn value_of(kind: TensorType, block: &[u8], at: usize) -> f32 {
+    let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
+    let bit = |start: usize, index: usize| block[start + index / 8] >> (index % 8) & 1;
+    // Old formats: 16 bytes of nibbles from `start` on. `_K`: 32 bytes for each 64 values.
+    let nibble = |start: usize| f32::from(block[start + at % 16] >> (at / 16 * 4) & 15);
+    let nibble_k = |start: usize| block[start + at / 64 * 32 + at % 32] >> (at / 32 % 2 * 4) & 15;
     match kind {
-        TensorType::F32 => 0,
-        TensorType::F16 => 1,
-        TensorType::Q4_0 => 2,
-        TensorType::Q4_1 => 3,
-        TensorType::Q8_0 => 8,
+        TensorType::F32 => f32::from_le_bytes([block[0], block[1], block[2], block[3]]),
+        TensorType::F16 => half(0),
+        TensorType::Bf16 => bf16::from_le_bytes([block[0], block[1]]).to_f32(),
+        TensorType::Q4_0 => half(0) * (nibble(2) - 8.0),
+        TensorType::Q4_1 => half(0) * nibble(4) + half(2),
+        TensorType::Q5_0 => half(0) * (nibble(6) + f32::from(bit(2, at) * 16) - 16.0),
+        TensorType::Q5_1 => half(0) * (nibble(8) + f32::from(bit(4, at) * 16)) + half(2),
+        TensorType::Q8_0 => half(0) * f32::from(block[2 + at] as i8),
+        TensorType::Q4_K | TensorType::Q5_K => {
+            // 12 bytes: four low parts of scales, four of minima, then the upper four of both with their top bits before.
+            let (part, packed) = (at / 32, &block[4..16]);
+            let six = |low: usize, shift: usize| {
+                f32::from(if part < 4 {
+                    packed[low] & 63
+                } else {
+                    (packed[part + 4] >> shift & 15) + (packed[low - 4] >> 6) * 16
+                })
+            };
+            let (scale, minimum) = (six(part, 0), six(part + 4, 4));
+            let code = if kind == TensorType::Q4_K {
+                nibble_k(16)
+            } else {
+                nibble_k(48) + (block[16 + at % 32] >> part & 1) * 16
+            };
+            half(0) * scale * f32::from(code) - half(2) * minimum
+        }
+        TensorType::Q6_K => {
+            let (upper, within) = (at / 128, at % 128);
+            let low = block[upper * 64 + within % 64] >> (within / 64 * 4) & 15;
+            let high = block[128 + upper * 32 + within % 32] >> (within / 32 * 2) & 3;
+            let scale = f32::from(block[192 + at / 16] as i8);
+            half(208) * scale * (f32::from(low + high * 16) - 32.0)
+        }
     }
 }
 
@@ -177,7 +184,7 @@ impl GgufBuilder {
         self.tensors.push(TensorEntry {
             name: name.to_owned(),
             dims: dims.iter().map(|dim| *dim as u64).collect(),
-            kind: type_number(kind),
+            kind: kind.number(),
             offset: self.data.len() as u64,
         });
         self.data.extend(bytes);
@@ -213,22 +220,28 @@ fn text_bytes(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A llama of two layers: width 64, 4 heads over 2 KV heads of 16, FFN of 96, 40 tokens, context of 128.
+/// A llama of two layers: width 64, 4 heads over 2 KV heads of 16, FFN of 96, 40 tokens, context of 128. `_K` formats have
+/// blocks of 256, so their width is 256, their heads are of 64, and their FFN is of 512.
 pub fn tiny_llama(seed: u64, kind: TensorType) -> GgufBuilder {
     let mut random = Random(seed);
     let mut file = GgufBuilder::new();
+    let (width, ffn) = if kind.block().0 == 256 {
+        (256, 512)
+    } else {
+        (64, 96)
+    };
     file.text("general.architecture", "llama");
     file.text("general.name", "tiny");
     for (key, number) in [
         ("block_count", 2),
         ("context_length", 128),
-        ("embedding_length", 64),
-        ("feed_forward_length", 96),
+        ("embedding_length", width),
+        ("feed_forward_length", ffn),
         ("attention.head_count", 4),
         ("attention.head_count_kv", 2),
-        ("rope.dimension_count", 16),
+        ("rope.dimension_count", width / 4),
     ] {
-        file.number(&format!("llama.{key}"), number);
+        file.number(&format!("llama.{key}"), number as u32);
     }
     file.float("llama.attention.layer_norm_rms_epsilon", 1e-5);
     file.float("llama.rope.freq_base", 10_000.0);
@@ -244,16 +257,16 @@ pub fn tiny_llama(seed: u64, kind: TensorType) -> GgufBuilder {
         let (bytes, _) = weights(&mut random, kind, rows * columns);
         file.tensor(name, &[columns, rows], kind, &bytes);
     };
-    matrix(&mut file, "token_embd.weight", 40, 64);
+    matrix(&mut file, "token_embd.weight", 40, width);
     for layer in 0..2 {
         for (name, rows, columns) in [
-            ("attn_q", 64, 64),
-            ("attn_k", 32, 64),
-            ("attn_v", 32, 64),
-            ("attn_output", 64, 64),
-            ("ffn_gate", 96, 64),
-            ("ffn_up", 96, 64),
-            ("ffn_down", 64, 96),
+            ("attn_q", width, width),
+            ("attn_k", width / 2, width),
+            ("attn_v", width / 2, width),
+            ("attn_output", width, width),
+            ("ffn_gate", ffn, width),
+            ("ffn_up", ffn, width),
+            ("ffn_down", width, ffn),
         ] {
             let name = format!("blk.{layer}.{name}.weight");
             matrix(&mut file, &name, rows, columns);
@@ -266,8 +279,8 @@ pub fn tiny_llama(seed: u64, kind: TensorType) -> GgufBuilder {
         "blk.1.ffn_norm",
         "output_norm",
     ] {
-        let (bytes, _) = weights(&mut random, TensorType::F32, 64);
-        file.tensor(&format!("{name}.weight"), &[64], TensorType::F32, &bytes);
+        let (bytes, _) = weights(&mut random, TensorType::F32, width);
+        file.tensor(&format!("{name}.weight"), &[width], TensorType::F32, &bytes);
     }
     file
 }

@@ -117,20 +117,21 @@ pub unsafe fn multiply(
     out: &mut TileOutput,
 ) {
     let width = matrix.num_columns;
-    let kernel = match matrix.layout {
-        Layout::Q4 => kernels.q4_tile,
-        Layout::Q8 => kernels.q8_tile,
-        Layout::F32 => {
-            // SAFETY: the caller's promise.
-            let token = |index: usize| -> &[f32] {
-                unsafe { input.values(panel * PANEL + index.min(count - 1), 0, width, width) }
-            };
-            let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
-            // SAFETY: the caller's promise.
-            unsafe { (kernels.f32_tile)(matrix.tile(tile), &tokens[..count], out) };
-            return;
-        }
-    };
     // SAFETY: the caller's promise.
-    unsafe { kernel(matrix.tile(tile), input.panel(panel, width), count, out) };
+    unsafe {
+        match matrix.layout {
+            Layout::Quant(layout) => {
+                let kernel = (kernels.quant_tile)(layout);
+                kernel(matrix.tile(tile), input.panel(panel, width), count, out);
+            }
+            Layout::Float(layout) => {
+                let token = |index: usize| -> &[f32] {
+                    input.values(panel * PANEL + index.min(count - 1), 0, width, width)
+                };
+                let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
+                let kernel = (kernels.float_tile)(layout);
+                kernel(matrix.tile(tile), &tokens[..count], out);
+            }
+        }
+    }
 }

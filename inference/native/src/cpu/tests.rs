@@ -1,6 +1,6 @@
 use super::*;
 use crate::gguf::{Gguf, TensorType};
-use crate::test_model::{KINDS, Random, tiny_llama};
+use crate::test_model::{Random, tiny_llama};
 
 const BLOCK_SIZE: usize = 4;
 const NUM_BLOCKS: usize = 64;
@@ -81,7 +81,7 @@ fn reference(kind: TensorType) -> Vec<Vec<u32>> {
 
 #[test]
 fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {
-    for kind in KINDS {
+    for kind in TensorType::ALL {
         let expected = reference(kind);
         for kernels in Kernels::available() {
             for num_threads in 1..=4 {

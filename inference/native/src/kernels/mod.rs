@@ -4,15 +4,20 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_products;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512_products;
+mod format;
 pub mod portable;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::matrix::{BLOCK, TILE};
+use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
 
 /// Tokens that meet a tile of weights in one pass. Their quantised blocks lie side by side, so that a kernel walks one
 /// pointer: block `b` of token `t` of a panel is at `b · PANEL + t`.
@@ -31,6 +36,8 @@ pub struct QuantBlock {
     pub sum: f32,
     /// sum of the quants
     pub integer_sum: i32,
+    /// sum of the first half of them
+    pub first_sum: i32,
 }
 
 /// 16 outputs of a tile for each token of a panel.
@@ -73,9 +80,8 @@ pub struct HeadTask<'a> {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     pub name: &'static str,
-    pub q4_tile: QuantTileKernel,
-    pub q8_tile: QuantTileKernel,
-    pub f32_tile: FloatTileKernel,
+    pub quant_tile: fn(QuantLayout) -> QuantTileKernel,
+    pub float_tile: fn(FloatLayout) -> FloatTileKernel,
     pub quantize: unsafe fn(&[f32; BLOCK], &mut QuantBlock),
     /// input, weight, epsilon → output
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),

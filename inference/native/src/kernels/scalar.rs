@@ -1,15 +1,21 @@
 //! The reference: plain loops, every processor. The other sets must equal it bit by bit.
 
+use std::ops::Range;
+
 use half::f16;
 
+use super::format::{Format, by_layout};
 use super::{Kernels, PANEL, QuantBlock, TileOutput, portable};
-use crate::matrix::{BLOCK, Q4_BYTES, Q8_BYTES, TILE};
+use crate::matrix::{BLOCK, FloatLayout, QuantLayout, RowBlock, TILE, float_at};
 
 pub const KERNELS: Kernels = Kernels {
     name: "scalar",
-    q4_tile,
-    q8_tile,
-    f32_tile,
+    quant_tile: |layout| by_layout!(layout, quant_tile),
+    float_tile: |layout| match layout {
+        FloatLayout::F16 => |tile, tokens, out| float_tile(FloatLayout::F16, tile, tokens, out),
+        FloatLayout::Bf16 => |tile, tokens, out| float_tile(FloatLayout::Bf16, tile, tokens, out),
+        FloatLayout::F32 => |tile, tokens, out| float_tile(FloatLayout::F32, tile, tokens, out),
+    },
     quantize: |values, out| portable::quantize(values, out),
     rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
     silu_mul: |gate, up| portable::silu_mul(gate, up),
@@ -25,58 +31,49 @@ pub const KERNELS: Kernels = Kernels {
     argmax: |values| portable::argmax(values),
 };
 
-fn q4_tile(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
-    for (token, out) in out.iter_mut().enumerate().take(count) {
-        *out = [0.0; TILE];
-        for (block, data) in tile.chunks_exact(Q4_BYTES).enumerate() {
-            let input = &panel[block * PANEL + token];
-            for (lane, out) in out.iter_mut().enumerate() {
-                let byte = |at: usize| data[64 + at / 4 * 64 + lane * 4 + at % 4];
-                let dot: i32 = (0..16)
-                    .map(|at| {
-                        i32::from(byte(at) & 15) * i32::from(input.quants[at])
-                            + i32::from(byte(at) >> 4) * i32::from(input.quants[16 + at])
-                    })
-                    .sum();
-                let scale = f16::from_le_bytes([data[lane * 2], data[lane * 2 + 1]]).to_f32();
-                let minimum =
-                    f16::from_le_bytes([data[32 + lane * 2], data[33 + lane * 2]]).to_f32();
-                *out = (dot as f32).mul_add(scale * input.scale, *out);
-                *out = minimum.mul_add(input.sum, *out);
+fn quant_tile<F: Format>(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
+    out[..count].fill([0.0; TILE]);
+    for (block, data) in tile.chunks_exact(F::BYTES).enumerate() {
+        for lane in 0..TILE {
+            let row = RowBlock::read(F::LAYOUT, data, lane);
+            for (out, input) in out[..count].iter_mut().zip(&panel[block * PANEL..]) {
+                out[lane] = add_dot(F::LAYOUT, &row, input, out[lane]);
             }
         }
     }
 }
 
-fn q8_tile(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
-    for (token, out) in out.iter_mut().enumerate().take(count) {
-        *out = [0.0; TILE];
-        for (block, data) in tile.chunks_exact(Q8_BYTES).enumerate() {
-            let input = &panel[block * PANEL + token];
-            for (lane, out) in out.iter_mut().enumerate() {
-                let byte = |at: usize| i32::from(data[64 + at / 4 * 64 + lane * 4 + at % 4]);
-                let dot: i32 = (0..BLOCK)
-                    .map(|at| byte(at) * i32::from(input.quants[at]))
-                    .sum::<i32>()
-                    - 128 * input.integer_sum;
-                let scale = f32::from_le_bytes([
-                    data[lane * 4],
-                    data[lane * 4 + 1],
-                    data[lane * 4 + 2],
-                    data[lane * 4 + 3],
-                ]);
-                *out = (dot as f32).mul_add(scale * input.scale, *out);
-            }
+/// `sum` and what a block adds to it, in the order of float operations that all sets keep.
+fn add_dot(layout: QuantLayout, row: &RowBlock, input: &QuantBlock, sum: f32) -> f32 {
+    let dot = |columns: Range<usize>| -> i32 {
+        columns
+            .map(|at| i32::from(row.codes[at]) * i32::from(input.quants[at]))
+            .sum()
+    };
+    match layout {
+        QuantLayout::Q8 => {
+            let dot = dot(0..BLOCK) - 128 * input.integer_sum;
+            (dot as f32).mul_add(row.first * input.scale, sum)
+        }
+        QuantLayout::Q6 => {
+            let front = dot(0..BLOCK / 2) - 32 * input.first_sum;
+            let back = dot(BLOCK / 2..BLOCK) - 32 * (input.integer_sum - input.first_sum);
+            let sum = (front as f32).mul_add(row.first * input.scale, sum);
+            (back as f32).mul_add(row.second * input.scale, sum)
+        }
+        _ => {
+            let sum = (dot(0..BLOCK) as f32).mul_add(row.first * input.scale, sum);
+            row.second.mul_add(input.sum, sum)
         }
     }
 }
 
-fn f32_tile(tile: &[u8], tokens: &[&[f32]], out: &mut TileOutput) {
+fn float_tile(layout: FloatLayout, tile: &[u8], tokens: &[&[f32]], out: &mut TileOutput) {
     for (values, out) in tokens.iter().zip(out) {
         *out = [0.0; TILE];
-        for (weights, value) in tile.as_chunks::<{ TILE * 4 }>().0.iter().zip(*values) {
-            for (out, weight) in out.iter_mut().zip(weights.as_chunks::<4>().0) {
-                *out = f32::from_le_bytes(*weight).mul_add(*value, *out);
+        for (column, value) in tile.chunks_exact(layout.column_bytes()).zip(*values) {
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = float_at(layout, column, lane).mul_add(*value, *out);
             }
         }
     }

@@ -3,7 +3,7 @@ use half::f16;
 use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::matrix::{BLOCK, Layout, Matrix};
-use crate::test_model::{GgufBuilder, KINDS, Random, weights};
+use crate::test_model::{GgufBuilder, Random, weights};
 
 /// Tokens' activations, quantised by the scalar set.
 struct Panel {
@@ -59,9 +59,10 @@ fn multiply(kernels: &Kernels, matrix: &Matrix, panel: &Panel, count: usize) -> 
         // SAFETY: the set is one of this processor.
         unsafe {
             match matrix.layout {
-                Layout::Q4 => (kernels.q4_tile)(weights, &panel.blocks, count, &mut out),
-                Layout::Q8 => (kernels.q8_tile)(weights, &panel.blocks, count, &mut out),
-                Layout::F32 => (kernels.f32_tile)(weights, &tokens, &mut out),
+                Layout::Quant(layout) => {
+                    (kernels.quant_tile)(layout)(weights, &panel.blocks, count, &mut out);
+                }
+                Layout::Float(layout) => (kernels.float_tile)(layout)(weights, &tokens, &mut out),
             }
         }
         for (products, out) in products.iter_mut().zip(&out) {
@@ -87,8 +88,9 @@ fn normalised_error(actual: &[f32], expected: &[f64]) -> f64 {
 
 #[test]
 fn every_set_multiplies_to_the_same_bits() {
-    for kind in KINDS {
+    for kind in TensorType::ALL {
         for (rows, width) in [(1, 32), (16, 64), (33, 96), (40, 576)] {
+            let width = usize::next_multiple_of(width, kind.block().0);
             let (matrix, _) = matrix(kind, rows, width, 11);
             let mut random = Random(rows as u64);
             let panel = Panel::new((0..PANEL).map(|_| random.floats(width)).collect());
@@ -112,18 +114,23 @@ fn every_set_multiplies_to_the_same_bits() {
 
 #[test]
 fn extreme_quants_do_not_saturate_in_any_set() {
-    for kind in [TensorType::Q4_1, TensorType::Q8_0] {
+    for kind in TensorType::ALL {
+        let (values, bytes) = kind.block();
+        if values == 1 {
+            continue;
+        }
         let blocks = [0x00_u8, 0xff, 0x80, 0x7f].map(|quant| {
-            let mut block = f16::from_f32(1.0).to_le_bytes().to_vec();
-            block.resize(kind.block().1, quant);
+            let mut block = vec![quant; bytes];
+            let scale_at = if kind == TensorType::Q6_K { 208 } else { 0 };
+            block[scale_at..scale_at + 2].copy_from_slice(&f16::from_f32(1.0).to_le_bytes());
             block
         });
         let mut file = GgufBuilder::new();
-        file.tensor("m", &[128, 1], kind, &blocks.concat());
+        file.tensor("m", &[values * 4, 1], kind, &blocks.concat());
         let gguf = Gguf::from_bytes(&file.build()).unwrap();
-        let matrix = Matrix::load(&gguf, "m", 1, 128).unwrap();
+        let matrix = Matrix::load(&gguf, "m", 1, values * 4).unwrap();
         for value in [1.0, -1.0] {
-            let panel = Panel::one(vec![value; 128]);
+            let panel = Panel::one(vec![value; values * 4]);
             let expected = multiply(&scalar::KERNELS, &matrix, &panel, 1);
             for kernels in Kernels::available() {
                 let products = multiply(&kernels, &matrix, &panel, 1);
@@ -136,16 +143,16 @@ fn extreme_quants_do_not_saturate_in_any_set() {
 /// The rest is the rounding of a float sum: 576 terms at 2⁻²⁴ each stay far below 1e-10 when squared and normalised.
 #[test]
 fn the_scalar_set_agrees_with_plain_arithmetic() {
-    for kind in KINDS {
-        let (rows, width) = (33, 576);
+    for kind in TensorType::ALL {
+        let (rows, width) = (33, 576_usize.next_multiple_of(kind.block().0));
         let (matrix, weights) = matrix(kind, rows, width, 5);
         let panel = Panel::one(Random(6).floats(width));
         let plain: Vec<f64> = match matrix.layout {
-            Layout::F32 => panel.tokens[0]
+            Layout::Float(_) => panel.tokens[0]
                 .iter()
                 .map(|value| f64::from(*value))
                 .collect(),
-            Layout::Q4 | Layout::Q8 => panel.meant(),
+            Layout::Quant(_) => panel.meant(),
         };
         let expected: Vec<f64> = weights
             .chunks_exact(width)

@@ -1,0 +1,106 @@
+//! How the weights of a tile lie in memory: 16 rows, interleaved so that one vector lane is one row.
+//!
+//! Quantised, per block of 32 columns: scales, then codes. Byte `4 r + j` of a 64-byte line belongs to row `r`; *chunk* `g` of a
+//! block is its columns `4 g … 4 g + 3`.
+//!
+//! | layout | from             | scales                  | codes                                                            |
+//! | ------ | ---------------- | ----------------------- | ---------------------------------------------------------------- |
+//! | Q4     | `Q4_0`, `Q4_1`   | 16 scales, 16 minima f16 | 4 lines: chunk `p` in the low nibbles, chunk `p + 4` in the high |
+//! | Q5     | `Q5_0`, `Q5_1`   | as Q4                   | as Q4, and a line whose bit `g` is the fifth bit of chunk `g`    |
+//! | `Q4Wide` | `Q4_K`         | as Q4, but f32          | as Q4                                                            |
+//! | `Q5Wide` | `Q5_K`         | as Q4, but f32          | as Q5                                                            |
+//! | Q6     | `Q6_K`           | 2 × 16 scales f32       | as Q4, and 2 lines: bits `2 p, 2 p + 1` are the upper bits of chunk `p`, of chunk `p + 4` |
+//! | Q8     | `Q8_0`           | 16 scales f32           | 8 lines, one for each chunk                                      |
+//!
+//! The value is `scale · code + minimum`; of Q6 `scale · (code − 32)` with a scale for each half of the block; of Q8
+//! `scale · (code − 128)`. Codes are unsigned, which is what the dot instructions want. Scales of `_K` formats are products of
+//! two numbers of the file, which f32 holds exactly and f16 does not.
+//!
+//! Float layouts have 16 values a column. Rows beyond the last are zero.
+
+use crate::gguf::TensorType;
+
+/// Rows of a tile.
+pub const TILE: usize = 16;
+/// Columns of a quantised block.
+pub const BLOCK: usize = 32;
+/// Columns of a chunk: as many as one dot instruction takes.
+pub const CHUNK: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    Quant(QuantLayout),
+    Float(FloatLayout),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuantLayout {
+    Q4,
+    Q4Wide,
+    Q5,
+    Q5Wide,
+    Q6,
+    Q8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloatLayout {
+    F16,
+    Bf16,
+    F32,
+}
+
+impl Layout {
+    pub fn of(kind: TensorType) -> Self {
+        match kind {
+            TensorType::F32 => Self::Float(FloatLayout::F32),
+            TensorType::F16 => Self::Float(FloatLayout::F16),
+            TensorType::Bf16 => Self::Float(FloatLayout::Bf16),
+            TensorType::Q4_0 | TensorType::Q4_1 => Self::Quant(QuantLayout::Q4),
+            TensorType::Q5_0 | TensorType::Q5_1 => Self::Quant(QuantLayout::Q5),
+            TensorType::Q8_0 => Self::Quant(QuantLayout::Q8),
+            TensorType::Q4_K => Self::Quant(QuantLayout::Q4Wide),
+            TensorType::Q5_K => Self::Quant(QuantLayout::Q5Wide),
+            TensorType::Q6_K => Self::Quant(QuantLayout::Q6),
+        }
+    }
+
+    /// Bytes of a tile; a quantised one has a multiple of `BLOCK` columns.
+    pub fn tile_bytes(self, num_columns: usize) -> usize {
+        match self {
+            Self::Quant(layout) => num_columns / BLOCK * layout.block_bytes(),
+            Self::Float(layout) => num_columns * layout.column_bytes(),
+        }
+    }
+}
+
+impl QuantLayout {
+    /// Bytes before the codes of a block.
+    pub const fn scale_bytes(self) -> usize {
+        match self {
+            Self::Q4 | Self::Q5 | Self::Q8 => 64,
+            Self::Q4Wide | Self::Q5Wide | Self::Q6 => 128,
+        }
+    }
+
+    /// Bytes of 16 rows × 32 columns.
+    pub const fn block_bytes(self) -> usize {
+        self.scale_bytes()
+            + match self {
+                Self::Q4 | Self::Q4Wide => 256,
+                Self::Q5 | Self::Q5Wide => 320,
+                Self::Q6 => 384,
+                Self::Q8 => 512,
+            }
+    }
+}
+
+impl FloatLayout {
+    /// Bytes of 16 rows of one column.
+    pub const fn column_bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => TILE * 2,
+            Self::F32 => TILE * 4,
+        }
+    }
+}
