@@ -96,7 +96,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random, start: usize, end: usize) {
         6 => {
             // A stretch is written over by another.
             let len = random.below(64).min(bytes.len() - at);
-            let from = random.below(bytes.len() - len);
+            let from = random.below(bytes.len() - len + 1);
             bytes.copy_within(from..from + len, at);
         }
         7 => {
