@@ -20,6 +20,8 @@ const nativePool = z.strictObject({
   /** A GGUF file; relative paths are below COLLOQUY_HOME. */
   weights: z.string().min(1),
   kv_pool_bytes: z.int().min(1_048_576),
+  /** Memory beside it for preempted sequences, taken only when used; 0 = they are computed again. */
+  swap_bytes: z.int().min(0),
   context_length: contextLength,
   max_num_seqs: maxNumSeqs,
   max_num_batched_tokens: z.int().min(16).max(16_384),

@@ -54,12 +54,17 @@ export interface SequenceRequest {
   readonly promptTokenIds: readonly number[];
   /** Tokens an earlier attempt already emitted: prefilled behind the prompt, never emitted again. */
   readonly outputTokenIds: readonly number[];
-  /** Most output tokens in all, `outputTokenIds` included. */
+  /**
+   * Replies to make, 1 when left out: they share the prompt's blocks, copied on write, and reply i draws with seed + i.
+   * More than 1 needs empty `outputTokenIds`.
+   */
+  readonly numSamples?: number | undefined;
+  /** Most output tokens in all, `outputTokenIds` included; of each reply. */
   readonly maxTokens: number;
   readonly sampling: SamplingParams;
   /** Ids that end the sequence with `stop`; the ending id is not emitted. */
   readonly stopTokenIds: readonly number[];
-  /** Smaller runs first; equal values first come, first served. */
+  /** Smaller runs first, as long as the other has not waited some seconds more; equal values first come, first served. */
   readonly priority: number;
   /** Null: nothing of it is looked up or kept. */
   readonly cacheScope: CacheScope | null;
@@ -74,15 +79,22 @@ export type SequenceFinish =
   | { readonly reason: 'error'; readonly error: Error }
   | { readonly reason: 'refused'; readonly error: AppError };
 
-/** Called by the engine's step loop: must return at once, must not throw, must not await. */
+/**
+ * Called by the engine's step loop: must return at once, must not throw, must not await. `sampleIndex` tells replies of one
+ * request apart; left out it is 0.
+ */
 export interface SequenceListener {
   /** Newly sampled ids in order; their logprobs beside them when, and only when, the request asked. */
-  onTokens(tokenIds: readonly number[], logprobs?: readonly TokenLogprobs[]): void;
+  onTokens(
+    tokenIds: readonly number[],
+    logprobs?: readonly TokenLogprobs[],
+    sampleIndex?: number,
+  ): void;
   /**
-   * Exactly once, after the last `onTokens`; the sequence's blocks are free by then.
+   * Exactly once for each reply, after its last `onTokens`; its blocks are free by then.
    * @param numCachedTokens tokens that were not computed because the prefix cache had them when it was admitted
    */
-  onFinish(finish: SequenceFinish, numCachedTokens: number): void;
+  onFinish(finish: SequenceFinish, numCachedTokens: number, sampleIndex?: number): void;
 }
 
 export interface EngineStats {
@@ -97,6 +109,8 @@ export interface EngineStats {
   readonly speculation: { readonly proposedTokens: number; readonly acceptedTokens: number };
   readonly numSteps: number;
   readonly numPreemptions: number;
+  /** Blocks of preempted sequences that wait beside the pool. */
+  readonly numSwappedBlocks: number;
   /** When a step last sampled a token, ms since the epoch; null before the first. */
   readonly lastTokenAtMs: number | null;
 }

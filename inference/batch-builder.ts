@@ -1,14 +1,16 @@
 // Flattens a schedule into the arrays of one native call.
-import type { ForwardBatch } from './forward-batch.ts';
+import type { BlockCopies, ForwardBatch } from './forward-batch.ts';
 import { flattenAdjustments } from './logit-adjustments.ts';
 import type { ScheduledSequence } from './scheduler.ts';
+import { seedOf } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
+import type { BlockCopy } from './swap-space.ts';
 
 export interface BuiltBatch {
   readonly batch: ForwardBatch;
   /**
    * The sequences that get tokens, in the order of the samples: those that catch up entirely. Each has one sample, and
-   * one more for each token of its draft.
+   * one more for each token of its draft; or as many of its last row as replies it forks into.
    */
   readonly sampled: readonly ScheduledSequence[];
 }
@@ -21,9 +23,14 @@ interface Sample {
   readonly tokenIds: readonly number[];
   /** How many of those the sampled token follows. */
   readonly length: number;
+  readonly seed: number;
 }
 
-export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: number): BuiltBatch {
+export function buildBatch(
+  scheduled: readonly ScheduledSequence[],
+  blockSize: number,
+  copies: readonly BlockCopy[] = [],
+): BuiltBatch {
   const numTokens = scheduled.reduce((sum, each) => sum + each.numTokens + draftOf(each).length, 0);
   const numSeqs = scheduled.length;
   const maxBlocks = Math.max(...scheduled.map(({ sequence }) => sequence.blockTable.length));
@@ -56,10 +63,23 @@ export function buildBatch(scheduled: readonly ScheduledSequence[], blockSize: n
     batch.blockTables.set(sequence.blockTable, index * maxBlocks);
     if (count !== sequence.numPendingTokens) continue;
     sampled.push(each);
+    const { seed } = sequence.request.sampling;
     for (let after = draft.length; after >= 0; after -= 1)
-      samples.push({ sequence, row: row - 1 - after, tokenIds, length: end - after });
+      samples.push({ sequence, row: row - 1 - after, tokenIds, length: end - after, seed });
+    for (let index = 1; index < sequence.numSeats; index += 1)
+      samples.push({ sequence, row: row - 1, tokenIds, length: end, seed: seedOf(seed, index) });
   }
-  return { batch: { ...batch, ...samplingOf(samples) }, sampled };
+  return { batch: { ...batch, ...samplingOf(samples), copies: flattenCopies(copies) }, sampled };
+}
+
+/** Undefined where nothing is copied, as in nearly every step. */
+function flattenCopies(copies: readonly BlockCopy[]): BlockCopies | undefined {
+  return copies.length === 0
+    ? undefined
+    : {
+        sources: Int32Array.from(copies, ({ source }) => source),
+        targets: Int32Array.from(copies, ({ target }) => target),
+      };
 }
 
 export function draftOf({ draft }: ScheduledSequence): readonly number[] {
@@ -87,7 +107,7 @@ function samplingOf(samples: readonly Sample[]): Sampling {
     temperatures: Float32Array.from(samplings, ({ temperature }) => temperature),
     topPs: Float32Array.from(samplings, ({ topP }) => topP),
     topKs: Int32Array.from(samplings, ({ topK }) => topK),
-    seeds: Uint32Array.from(samplings, ({ seed }) => seed),
+    seeds: Uint32Array.from(samples, ({ seed }) => seed),
     minPs: samplings.some(({ minP = 0 }) => minP > 0)
       ? Float32Array.from(samplings, ({ minP = 0 }) => minP)
       : undefined,

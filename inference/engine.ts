@@ -9,16 +9,18 @@ import type {
   SequenceRequest,
   TokenLogprobs,
 } from '../contracts/engine.ts';
-import { buildBatch, draftOf } from './batch-builder.ts';
+import { buildBatch } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
+import { addDrafts, numSamplesOf } from './drafting.ts';
 import type { Executor, StepLogprobs } from './forward-batch.ts';
+import { PreemptionCost } from './preemption-cost.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkRequest } from './request-check.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduledSequence } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { Speculator } from './speculator.ts';
-import type { StepPlan } from './speculator.ts';
+import { SwapSpace } from './swap-space.ts';
 import { logprobsOf } from './step-logprobs.ts';
 
 export interface StepRecord {
@@ -39,6 +41,8 @@ export interface EngineOptions {
   readonly contextLength: number;
   /** Tokens guessed ahead for one sequence in one step; 0 or left out = no speculation. */
   readonly maxDraftTokens?: number | undefined;
+  /** The clock of priorities, in milliseconds. */
+  readonly now?: (() => number) | undefined;
   readonly onStep?: ((step: StepRecord) => void) | undefined;
   /** A listener (or onStep) threw: the engine goes on, the caller has a bug. */
   readonly onListenerError?: ((error: unknown) => void) | undefined;
@@ -53,7 +57,10 @@ export class StepEngine implements Engine {
   readonly #cache: PrefixCache;
   readonly #scheduler: Scheduler;
   readonly #speculator: Speculator;
-  readonly #sequences = new Map<string, Sequence>();
+  readonly #cost: PreemptionCost;
+  readonly #swap: SwapSpace;
+  /** Live replies by their request's id. */
+  readonly #groups = new Map<string, Set<Sequence>>();
   /** Sequences in the step under way, until its update is done; their blocks may be written. Null between steps. */
   #inFlight: ReadonlySet<Sequence> | null = null;
   /** Aborted while their step was under way: finished when it returns. */
@@ -79,7 +86,12 @@ export class StepEngine implements Engine {
     const { numBlocks, blockSize } = executor;
     this.#blocks = new BlockAllocator(numBlocks, (id) => this.#cache.forget(id));
     this.#cache = new PrefixCache(this.#blocks, blockSize);
-    this.#scheduler = new Scheduler({ ...options, blockSize }, this.#blocks, this.#cache);
+    this.#swap = new SwapSpace(numBlocks, executor.numSwapBlocks);
+    this.#cost = new PreemptionCost(executor.blockCopyMs);
+    this.#scheduler = new Scheduler(
+      { ...options, blockSize },
+      { blocks: this.#blocks, cache: this.#cache, swap: this.#swap, cost: this.#cost },
+    );
     this.#speculator = new Speculator(options.maxDraftTokens ?? 0);
   }
 
@@ -87,7 +99,7 @@ export class StepEngine implements Engine {
   submit(request: SequenceRequest, listener: SequenceListener): void {
     if (this.#failure !== null) throw new AppError('GENERATION_FAILED', { cause: this.#failure });
     if (this.#isDraining) throw new AppError('OVERLOADED', { message: 'the engine is stopping' });
-    if (this.#sequences.has(request.seqId)) {
+    if (this.#groups.has(request.seqId)) {
       throw new AppError('INVALID_REQUEST', {
         message: 'a sequence with this id is live',
         param: 'seqId',
@@ -95,9 +107,10 @@ export class StepEngine implements Engine {
     }
     const { vocabSize, numBlocks, blockSize } = this.#executor;
     const poolTokens = numBlocks * blockSize;
-    checkRequest(request, { vocabSize, contextLength: this.#options.contextLength, poolTokens });
-    const sequence = new Sequence(request, listener, this.#arrivals++);
-    this.#sequences.set(request.seqId, sequence);
+    const { contextLength, maxNumSeqs, now = () => performance.now() } = this.#options;
+    checkRequest(request, { vocabSize, contextLength, poolTokens, blockSize, maxNumSeqs });
+    const sequence = new Sequence(request, listener, this.#arrivals++, now());
+    this.#groups.set(request.seqId, new Set([sequence]));
     if (this.#isAtLength(sequence)) {
       // Its caller hears of the end after submit() has returned, as of any other.
       queueMicrotask(() => this.#finish(sequence, { reason: 'length' }));
@@ -108,10 +121,10 @@ export class StepEngine implements Engine {
   }
 
   abort(seqId: string): void {
-    const sequence = this.#sequences.get(seqId);
-    if (sequence === undefined) return;
-    if (this.#inFlight?.has(sequence) === true) this.#abortedInFlight.add(sequence);
-    else this.#finish(sequence, { reason: 'abort' });
+    for (const sequence of this.#groups.get(seqId) ?? []) {
+      if (this.#inFlight?.has(sequence) === true) this.#abortedInFlight.add(sequence);
+      else this.#finish(sequence, { reason: 'abort' });
+    }
   }
 
   stats(): EngineStats {
@@ -130,6 +143,7 @@ export class StepEngine implements Engine {
       speculation: this.#speculator.stats,
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
+      numSwappedBlocks: this.#swap.numUsed,
       lastTokenAtMs: this.#lastTokenAtMs,
     };
   }
@@ -141,7 +155,7 @@ export class StepEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isDraining = true;
-    for (const seqId of [...this.#sequences.keys()]) this.abort(seqId);
+    for (const seqId of [...this.#groups.keys()]) this.abort(seqId);
     await this.#idle();
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -150,7 +164,7 @@ export class StepEngine implements Engine {
 
   /** For tests; the engine calls it when it becomes idle. @throws AppError INVARIANT_VIOLATED when blocks are lost or held twice */
   checkIntegrity(): void {
-    this.#blocks.checkIntegrity([...this.#sequences.values()].map(({ blockTable }) => blockTable));
+    this.#scheduler.checkIntegrity(this.#live);
   }
 
   /** The loop starts in a microtask, so that sequences submitted together are batched together. */
@@ -167,7 +181,7 @@ export class StepEngine implements Engine {
     if (this.#failure === null) {
       try {
         const schedule = this.#scheduler.schedule();
-        if (schedule.scheduled.length > 0) this.#forward(this.#speculate(schedule));
+        if (schedule.scheduled.length > 0) this.#forward(this.#withDrafts(schedule));
         else this.#checkIdle();
       } catch (error) {
         this.#fail(error);
@@ -176,35 +190,13 @@ export class StepEngine implements Engine {
     this.#wakeIdle();
   }
 
-  /** Adds guesses to the sequences that get a token in this step. */
-  #speculate({ scheduled, preempted }: Schedule): Schedule {
-    const plan = { numRows: 0, numTokens: 0 };
-    for (const { sequence, numTokens } of scheduled) {
-      plan.numRows += numTokens;
-      if (numTokens === sequence.numPendingTokens) plan.numTokens += 1;
-    }
-    return { scheduled: scheduled.map((each) => this.#withDraft(each, plan)), preempted };
+  #withDrafts(schedule: Schedule): Schedule {
+    return addDrafts(schedule, this.#speculator, this.#scheduler, this.#options);
   }
 
-  #withDraft(each: ScheduledSequence, plan: StepPlan): ScheduledSequence {
-    const { sequence, numTokens } = each;
-    if (numTokens !== sequence.numPendingTokens) return each;
-    const { tokenIds, numOutputTokens, request } = sequence;
-    const room = Math.min(
-      this.#options.maxNumBatchedTokens - plan.numRows,
-      request.maxTokens - numOutputTokens - 1,
-      this.#options.contextLength - tokenIds.length - 1,
-    );
-    const draft = this.#speculator.draft(sequence, plan, room);
-    if (draft === null) return each;
-    const numReserved = this.#scheduler.reserve(sequence, draft.tokenIds.length);
-    if (numReserved === 0) return each;
-    return { ...each, draft: { ...draft, tokenIds: draft.tokenIds.slice(0, numReserved) } };
-  }
-
-  #forward({ scheduled, preempted }: Schedule): void {
+  #forward({ scheduled, preempted, copies }: Schedule): void {
     this.#numPreemptions += preempted.length;
-    const { batch, sampled } = buildBatch(scheduled, this.#executor.blockSize);
+    const { batch, sampled } = buildBatch(scheduled, this.#executor.blockSize, copies);
     const startedAt = performance.now();
     this.#inFlight = new Set(scheduled.map(({ sequence }) => sequence));
     try {
@@ -213,6 +205,7 @@ export class StepEngine implements Engine {
         try {
           if (error !== null) throw error;
           this.#speculator.observeStep(batch.tokenIds.length, durationMs);
+          this.#cost.observeStep(batch.tokenIds.length, durationMs);
           this.#update(scheduled, sampled, sampledIds ?? new Int32Array(), logprobs);
           const numPreempted = preempted.length;
           const record = {
@@ -244,7 +237,7 @@ export class StepEngine implements Engine {
   ): void {
     if (this.#failure !== null) return;
     const { vocabSize } = this.#executor;
-    const numSamples = sampled.reduce((sum, each) => sum + 1 + draftOf(each).length, 0);
+    const numSamples = sampled.reduce((sum, each) => sum + numSamplesOf(each), 0);
     if (sampledIds.length !== numSamples || !sampledIds.every((id) => id >= 0 && id < vocabSize)) {
       throw new AppError('INVARIANT_VIOLATED', {
         message: 'the executor did not return one token for each sample',
@@ -257,12 +250,40 @@ export class StepEngine implements Engine {
     }
     let sample = 0;
     for (const each of sampled) {
-      const end = sample + 1 + draftOf(each).length;
-      this.#takeAll(each, sampledIds.subarray(sample, end), sample, logprobs);
+      const end = sample + numSamplesOf(each);
+      const ids = sampledIds.subarray(sample, end);
+      if (each.sequence.numSeats > 1) this.#fork(each.sequence, ids, sample, logprobs);
+      else this.#takeAll(each, ids, sample, logprobs);
       sample = end;
     }
     // A listener may add to the set while this runs; iteration sees what is added.
     for (const sequence of this.#abortedInFlight) this.#finish(sequence, { reason: 'abort' });
+  }
+
+  /** The first tokens of the replies that share a prompt. */
+  #fork(
+    sequence: Sequence,
+    sampledIds: Int32Array,
+    first: number,
+    logprobs: StepLogprobs | null,
+  ): void {
+    const replies = [sequence];
+    if (!this.#abortedInFlight.has(sequence)) {
+      const forks = this.#scheduler.fork(sequence);
+      for (const fork of forks) this.#groups.get(sequence.seqId)?.add(fork);
+      replies.push(...forks);
+    }
+    for (const [index, reply] of replies.entries())
+      this.#take(reply, sampledIds[index] ?? 0, this.#logprobsOf(reply, first + index, logprobs));
+  }
+
+  #logprobsOf(
+    { request }: Sequence,
+    sample: number,
+    logprobs: StepLogprobs | null,
+  ): TokenLogprobs | null {
+    const numTop = request.sampling.logprobs ?? null;
+    return logprobs === null || numTop === null ? null : logprobsOf(logprobs, sample, numTop);
   }
 
   /**
@@ -277,12 +298,9 @@ export class StepEngine implements Engine {
     logprobs: StepLogprobs | null,
   ): void {
     const guesses = draft?.tokenIds ?? [];
-    const numTop = sequence.request.sampling.logprobs ?? null;
     let numAccepted = 0;
     for (const [index, tokenId] of sampledIds.entries()) {
-      const own =
-        logprobs === null || numTop === null ? null : logprobsOf(logprobs, first + index, numTop);
-      this.#take(sequence, tokenId, own);
+      this.#take(sequence, tokenId, this.#logprobsOf(sequence, first + index, logprobs));
       if (tokenId !== guesses[index]) break;
       numAccepted += 1;
       if (sequence.state === 'finished' || this.#abortedInFlight.has(sequence)) break;
@@ -301,10 +319,9 @@ export class StepEngine implements Engine {
       return;
     }
     sequence.tokenIds.push(tokenId);
-    const { listener } = sequence;
-    this.#tell(() =>
-      logprobs === null ? listener.onTokens([tokenId]) : listener.onTokens([tokenId], [logprobs]),
-    );
+    const { listener, sampleIndex } = sequence;
+    const own = logprobs === null ? undefined : [logprobs];
+    this.#tell(() => listener.onTokens([tokenId], own, sampleIndex));
     if (this.#abortedInFlight.has(sequence)) return;
     if (this.#isAtLength(sequence)) this.#finish(sequence, { reason: 'length' });
   }
@@ -317,15 +334,18 @@ export class StepEngine implements Engine {
   #finish(sequence: Sequence, finish: SequenceFinish): void {
     if (sequence.state === 'finished') return;
     sequence.become('finished');
-    this.#sequences.delete(sequence.seqId);
+    const group = this.#groups.get(sequence.seqId);
+    group?.delete(sequence);
+    if (group?.size === 0) this.#groups.delete(sequence.seqId);
     this.#abortedInFlight.delete(sequence);
     try {
       this.#scheduler.remove(sequence);
     } catch (error) {
       this.#fail(error);
     }
-    this.#tell(() => sequence.listener.onFinish(finish, sequence.numCachedTokens ?? 0));
-    if (this.#sequences.size === 0) this.#kick();
+    const { listener, numCachedTokens, sampleIndex } = sequence;
+    this.#tell(() => listener.onFinish(finish, numCachedTokens ?? 0, sampleIndex));
+    if (this.#groups.size === 0) this.#kick();
   }
 
   /** A broken executor or invariant ends every sequence; nothing is retried in place. */
@@ -333,8 +353,7 @@ export class StepEngine implements Engine {
     if (this.#failure !== null) return;
     const error = cause instanceof Error ? cause : new Error(String(cause));
     this.#failure = error;
-    for (const sequence of [...this.#sequences.values()])
-      this.#finish(sequence, { reason: 'error', error });
+    for (const sequence of this.#live) this.#finish(sequence, { reason: 'error', error });
     this.#tell(() => this.#options.onFailure?.(error));
   }
 
@@ -349,8 +368,12 @@ export class StepEngine implements Engine {
     this.checkIntegrity();
   }
 
+  get #live(): Sequence[] {
+    return [...this.#groups.values()].flatMap((group) => [...group]);
+  }
+
   get #isIdle(): boolean {
-    return this.#sequences.size === 0 && this.#inFlight === null;
+    return this.#groups.size === 0 && this.#inFlight === null;
   }
 
   #wakeIdle(): void {

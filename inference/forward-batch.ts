@@ -29,6 +29,13 @@ export interface ForwardBatch {
   readonly adjustments?: AdjustmentRows | undefined;
   /** [numSamples] alternatives whose logprobs are wanted beside the sampled token's, at most 20; -1 = none at all. */
   readonly numLogprobs?: Int32Array | undefined;
+  readonly copies?: BlockCopies | undefined;
+}
+
+/** Blocks copied before anything of the step is written, one after the other. Swap blocks are numbered behind the pool's. */
+export interface BlockCopies {
+  readonly sources: Int32Array;
+  readonly targets: Int32Array;
 }
 
 /** Changes to single logits, made before anything else. Sample i has the entries starts[i] … starts[i + 1]. */
@@ -70,6 +77,10 @@ export interface Executor {
   readonly contextLength: number;
   readonly blockSize: number;
   readonly numBlocks: number;
+  /** Blocks beside the pool that sequences are swapped to; ids from numBlocks on. */
+  readonly numSwapBlocks: number;
+  /** How long the copy of one block takes; means nothing without swap blocks. */
+  readonly blockCopyMs: number;
   /** Runs one step on the executor's own threads; at most one at a time. The callback comes on the JS thread, never before return. */
   forward(batch: ForwardBatch, callback: ForwardCallback): void;
   close(): void;

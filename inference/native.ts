@@ -12,6 +12,8 @@ export interface LoadOptions {
   /** A GGUF file. */
   readonly path: string;
   readonly kvPoolBytes: number;
+  /** Memory beside the pool that preempted sequences are copied to; left out = none, they are computed again. */
+  readonly swapBytes?: number | undefined;
   /** Threads of the executor; 0 = one for each core. */
   readonly threads: number;
   /** A kernel set by name (`scalar`, `avx2`, `avx512vnni`) for tests; left out = the widest this machine has. */
@@ -29,6 +31,9 @@ export interface ModelInfo {
   readonly kernels: string;
   readonly threads: number;
   readonly numBlocks: number;
+  readonly numSwapBlocks: number;
+  /** Milliseconds that the copy of one block took at load. */
+  readonly blockCopyMs: number;
   readonly kvBytesPerToken: number;
   readonly weightsBytes: number;
 }
@@ -45,6 +50,7 @@ interface Addon {
     options: {
       path: string;
       kvPoolBytes: number;
+      swapBytes: number;
       blockSize: number;
       threads: number;
       kernels: string;
@@ -76,10 +82,11 @@ export class NativeModel implements Executor {
   /** @throws AppError INVALID_REQUEST when the file is no model that can be served; the message says why */
   constructor(options: LoadOptions) {
     const { NativeModel: Model } = loadAddon();
-    const { path, kvPoolBytes, threads, kernels = '' } = options;
+    const { path, kvPoolBytes, swapBytes = 0, threads, kernels = '' } = options;
+    const load = { path, kvPoolBytes, swapBytes, blockSize: BLOCK_SIZE, threads, kernels };
     this.#model = translated(
       () =>
-        new Model({ path, kvPoolBytes, blockSize: BLOCK_SIZE, threads, kernels }, (...outcome) => {
+        new Model(load, (...outcome) => {
           const onStep = this.#onStep;
           this.#onStep = null;
           onStep?.(...outcome);
@@ -100,6 +107,14 @@ export class NativeModel implements Executor {
 
   get numBlocks(): number {
     return this.info.numBlocks;
+  }
+
+  get numSwapBlocks(): number {
+    return this.info.numSwapBlocks;
+  }
+
+  get blockCopyMs(): number {
+    return this.info.blockCopyMs;
   }
 
   forward(batch: ForwardBatch, callback: ForwardCallback): void {

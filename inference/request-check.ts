@@ -8,11 +8,14 @@ export interface RequestBounds {
   readonly contextLength: number;
   /** Tokens the whole KV pool holds. */
   readonly poolTokens: number;
+  readonly blockSize: number;
+  readonly maxNumSeqs: number;
 }
 
 /** @throws AppError INVALID_REQUEST naming the field, CONTEXT_LENGTH_EXCEEDED when it could never run */
 export function checkRequest(request: SequenceRequest, bounds: RequestBounds): void {
   const { promptTokenIds, outputTokenIds, maxTokens, sampling, stopTokenIds, priority } = request;
+  const { numSamples = 1 } = request;
   const ensure = (holds: boolean, param: string): void => {
     if (!holds)
       throw new AppError('INVALID_REQUEST', { message: `${param} is out of range`, param });
@@ -24,11 +27,22 @@ export function checkRequest(request: SequenceRequest, bounds: RequestBounds): v
   ensure(areIds(stopTokenIds), 'stopTokenIds');
   ensure(Number.isInteger(maxTokens) && maxTokens >= 1, 'maxTokens');
   ensure(Number.isFinite(priority), 'priority');
+  ensure(
+    Number.isInteger(numSamples) && numSamples >= 1 && numSamples <= bounds.maxNumSeqs,
+    'numSamples',
+  );
+  // Replies that were begun by an earlier attempt are continued one by one.
+  ensure(numSamples === 1 || outputTokenIds.length === 0, 'numSamples');
   const wrong = wrongSampling(sampling, bounds.vocabSize);
   ensure(wrong === null, wrong ?? '');
   // Alone in the pool it must be able to reach its end, else it would be preempted for ever.
   const longest = Math.min(promptTokenIds.length + maxTokens, bounds.contextLength);
-  if (promptTokenIds.length + 1 > bounds.contextLength || longest > bounds.poolTokens) {
+  // The replies of a fork each need a block to begin with.
+  const forked = promptTokenIds.length + (numSamples - 1) * bounds.blockSize;
+  if (
+    promptTokenIds.length + 1 > bounds.contextLength ||
+    Math.max(longest, forked) > bounds.poolTokens
+  ) {
     throw new AppError('CONTEXT_LENGTH_EXCEEDED');
   }
 }

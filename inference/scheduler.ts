@@ -10,10 +10,12 @@
 // order of service gives its blocks up, keeps its tokens, and is computed again later. Nobody is ended for it.
 import { AppError } from '../contracts/errors.ts';
 import type { BlockAllocator } from './block-allocator.ts';
+import type { PreemptionCost } from './preemption-cost.ts';
 import type { PrefixCache } from './prefix-cache.ts';
 import { compareService } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 import type { Draft } from './speculator.ts';
+import type { BlockCopy, SwapSpace } from './swap-space.ts';
 
 export interface SchedulerOptions {
   /** Tokens of one step, over all sequences; at least maxNumSeqs, so that each can have its row. */
@@ -35,6 +37,16 @@ export interface Schedule {
   readonly scheduled: readonly ScheduledSequence[];
   /** Lost their blocks to others in this schedule; they are waiting again. */
   readonly preempted: readonly Sequence[];
+  /** To be made before the step writes anything, in this order. */
+  readonly copies: readonly BlockCopy[];
+}
+
+/** What the scheduler hands out and who knows what it is worth. */
+export interface SchedulerMemory {
+  readonly blocks: BlockAllocator;
+  readonly cache: PrefixCache;
+  readonly swap: SwapSpace;
+  readonly cost: PreemptionCost;
 }
 
 /** A prompt that would fill more steps than this gives half of each to those behind it: they need few tokens, it many. */
@@ -44,12 +56,15 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #blocks: BlockAllocator;
   readonly #cache: PrefixCache;
+  readonly #swap: SwapSpace;
+  readonly #cost: PreemptionCost;
+  #copies: BlockCopy[] = [];
   /** In order of service; preempted sequences are among them. */
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
 
   /** @throws AppError INVALID_REQUEST when the budget is smaller than the number of sequences */
-  constructor(options: SchedulerOptions, blocks: BlockAllocator, cache: PrefixCache) {
+  constructor(options: SchedulerOptions, { blocks, cache, swap, cost }: SchedulerMemory) {
     const { maxNumBatchedTokens, maxNumSeqs } = options;
     if (!(maxNumSeqs >= 1 && maxNumBatchedTokens >= maxNumSeqs)) {
       throw new AppError('INVALID_REQUEST', {
@@ -59,6 +74,8 @@ export class Scheduler {
     this.#options = options;
     this.#blocks = blocks;
     this.#cache = cache;
+    this.#swap = swap;
+    this.#cost = cost;
   }
 
   get waiting(): readonly Sequence[] {
@@ -82,6 +99,27 @@ export class Scheduler {
       if (at >= 0) list.splice(at, 1);
     }
     this.#free(sequence);
+    this.#dropSwapped(sequence);
+  }
+
+  /** The other replies of a sequence whose prompt is computed; they run beside it from now on and share its blocks. */
+  fork(sequence: Sequence): Sequence[] {
+    const numBlocks = Math.ceil(sequence.numComputedTokens / this.#options.blockSize);
+    const shared = sequence.blockTable.slice(0, numBlocks);
+    const forks: Sequence[] = [];
+    for (let index = 1; index < sequence.numSeats; index += 1) {
+      this.#blocks.fork(shared);
+      forks.push(sequence.fork(index, shared));
+    }
+    sequence.endForking();
+    this.#running.push(...forks);
+    return forks;
+  }
+
+  /** @throws AppError INVARIANT_VIOLATED when blocks, of the pool or swapped, are lost or held twice */
+  checkIntegrity(sequences: readonly Sequence[]): void {
+    this.#blocks.checkIntegrity(sequences.map(({ blockTable }) => blockTable));
+    this.#swap.checkIntegrity(sequences.map(({ swapped }) => swapped?.blocks ?? []));
   }
 
   /**
@@ -89,6 +127,7 @@ export class Scheduler {
    * only when, there is no sequence.
    */
   schedule(): Schedule {
+    this.#copies = [];
     const preempted: Sequence[] = [];
     const scheduled: ScheduledSequence[] = [];
     const running = [...this.#running].sort(compareService);
@@ -99,7 +138,7 @@ export class Scheduler {
     const lagging = running.filter((each) => each.state === 'running' && each.numPendingTokens > 1);
     const budget = this.#options.maxNumBatchedTokens - scheduled.length;
     scheduled.push(...this.#catchUp(lagging, budget));
-    return { scheduled, preempted };
+    return { scheduled, preempted, copies: this.#copies };
   }
 
   /**
@@ -112,9 +151,7 @@ export class Scheduler {
     const numMissing = Math.max(0, Math.ceil((numTokens - numSpare) / blockSize));
     if (numMissing === 0) return numTokens;
     const blocks =
-      numMissing + this.#running.length > this.#blocks.numFree
-        ? null
-        : this.#blocks.allocate(numMissing);
+      numMissing + this.#numSeats > this.#blocks.numFree ? null : this.#blocks.allocate(numMissing);
     if (blocks === null) return numSpare;
     sequence.appendBlocks(blocks);
     return numTokens;
@@ -156,16 +193,23 @@ export class Scheduler {
 
   /** Makes a waiting sequence a running one if there is a seat and room for it. */
   #admit(sequence: Sequence): boolean {
-    if (this.#running.length >= this.#options.maxNumSeqs) return false;
+    if (this.#numSeats + sequence.numSeats > this.#options.maxNumSeqs) return false;
     // One block for each that runs stays free: without it the next that grows would preempt the one admitted last, and
     // its prompt would be computed again and again.
+    const numFree = this.#blocks.numFree - this.#numSeats - (sequence.numSeats - 1);
     const hits = this.#cache.match(sequence);
-    const numTaken = hits.filter((id) => this.#blocks.refCount(id) === 0).length;
-    const numMissing = this.#numMissingBlocks(sequence) - hits.length;
-    if (numTaken + numMissing + this.#running.length > this.#blocks.numFree) return false;
-    this.#blocks.share(hits);
-    this.#cache.count(sequence, hits.length);
-    sequence.adoptBlocks(hits, hits.length * this.#options.blockSize);
+    const numCached = hits.length * this.#options.blockSize;
+    if (sequence.swapped !== null && sequence.swapped.numTokens > numCached) {
+      if (this.#numMissingBlocks(sequence) > numFree) return false;
+      this.#swapIn(sequence, sequence.swapped.blocks, sequence.swapped.numTokens);
+    } else {
+      const numTaken = hits.filter((id) => this.#blocks.refCount(id) === 0).length;
+      if (numTaken + this.#numMissingBlocks(sequence) - hits.length > numFree) return false;
+      this.#dropSwapped(sequence);
+      this.#blocks.share(hits);
+      this.#cache.count(sequence, hits.length);
+      sequence.adoptBlocks(hits, numCached);
+    }
     if (!this.#grow(sequence)) return false;
     this.#waiting.shift();
     sequence.become('running');
@@ -181,6 +225,7 @@ export class Scheduler {
         sequence,
       );
       this.#running.splice(this.#running.indexOf(victim), 1);
+      this.#swapOut(victim);
       this.#free(victim);
       victim.become('preempted');
       this.add(victim);
@@ -190,11 +235,56 @@ export class Scheduler {
     return true;
   }
 
+  /** The blocks that it lacks, and one of its own for one that it shares and is about to write. */
   #grow(sequence: Sequence): boolean {
-    const blocks = this.#blocks.allocate(this.#numMissingBlocks(sequence));
+    const index = Math.floor(sequence.numComputedTokens / this.#options.blockSize);
+    const written = sequence.blockTable[index];
+    const isShared = written !== undefined && this.#blocks.refCount(written) > 1;
+    const blocks = this.#blocks.allocate(this.#numMissingBlocks(sequence) + (isShared ? 1 : 0));
     if (blocks === null) return false;
+    if (isShared) {
+      const own = blocks.shift() ?? 0;
+      this.#copies.push({ source: written, target: own });
+      sequence.replaceBlock(index, own);
+      this.#blocks.free([written]);
+    }
     sequence.appendBlocks(blocks);
     return true;
+  }
+
+  /** Keeps what was computed of a sequence that loses its blocks, where that is cheaper and has room. */
+  #swapOut(victim: Sequence): void {
+    const numTokens = victim.numComputedTokens;
+    const sources = victim.blockTable.slice(0, Math.ceil(numTokens / this.#options.blockSize));
+    if (sources.length === 0 || !this.#cost.isSwapCheaper(numTokens, sources.length)) return;
+    const blocks = this.#swap.allocate(sources.length);
+    if (blocks === null) return;
+    this.#copy(sources, blocks);
+    victim.swapped = { blocks, numTokens };
+  }
+
+  /** Room was checked. */
+  #swapIn(sequence: Sequence, sources: readonly number[], numTokens: number): void {
+    const blocks = this.#blocks.allocate(sources.length) ?? [];
+    this.#copy(sources, blocks);
+    this.#dropSwapped(sequence);
+    sequence.restoreBlocks(blocks, numTokens);
+  }
+
+  #dropSwapped(sequence: Sequence): void {
+    if (sequence.swapped === null) return;
+    this.#swap.free(sequence.swapped.blocks);
+    sequence.swapped = null;
+  }
+
+  #copy(sources: readonly number[], targets: readonly number[]): void {
+    for (const [index, source] of sources.entries())
+      this.#copies.push({ source, target: targets[index] ?? 0 });
+  }
+
+  /** Sequences that run, those that running ones will fork into included. */
+  get #numSeats(): number {
+    return this.#running.reduce((sum, { numSeats }) => sum + numSeats, 0);
   }
 
   /** Blocks that its known tokens need beyond those it has. */

@@ -8,7 +8,7 @@ export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
 /**
  * waiting ──admitted──► running ──stop, length──► finished
  *                        │   ▲
- *        blocks run out  ▼   │ admitted again, computed from what the prefix cache still holds
+ *        blocks run out  ▼   │ admitted again: copied back, or computed from what the prefix cache still holds
  *                      preempted
  *
  * An abort or a broken engine finishes a sequence from any state. While its step is under way that waits for the step.
@@ -21,11 +21,13 @@ const TRANSITIONS: Readonly<Record<SequenceState, readonly SequenceState[]>> = O
 });
 
 export class Sequence {
-  readonly seqId: string;
   readonly request: SequenceRequest;
   readonly listener: SequenceListener;
   /** Order of arrival, for first come first served. */
   readonly arrival: number;
+  /** Which of its request's replies it is. */
+  readonly sampleIndex: number;
+  readonly #arrivedAtMs: number;
   /** Prompt, then output, an earlier attempt's output included. */
   readonly tokenIds: number[];
   /** Null when the request's sampling changes no logit. */
@@ -40,19 +42,45 @@ export class Sequence {
   numRegisteredBlocks = 0;
   #state: SequenceState = 'waiting';
   #blockTable: number[] = [];
+  #numSeats: number;
+  /** Where it waits with what was computed of it, when it was swapped out. */
+  swapped: { readonly blocks: readonly number[]; readonly numTokens: number } | null = null;
 
   /** @param request checked by checkRequest; its arrays are copied where the sequence goes on using them */
-  constructor(request: SequenceRequest, listener: SequenceListener, arrival: number) {
-    this.seqId = request.seqId;
+  constructor(
+    request: SequenceRequest,
+    listener: SequenceListener,
+    arrival: number,
+    arrivedAtMs = 0,
+    sampleIndex = 0,
+  ) {
     this.request = request;
     this.listener = listener;
     this.arrival = arrival;
+    this.sampleIndex = sampleIndex;
+    this.#arrivedAtMs = arrivedAtMs;
+    this.#numSeats = request.numSamples ?? 1;
     this.tokenIds = [...request.promptTokenIds, ...request.outputTokenIds];
     this.adjustments = LogitAdjustments.of(request.sampling, request.promptTokenIds.length);
   }
 
   get state(): SequenceState {
     return this.#state;
+  }
+
+  /** Shared by the replies of one request. */
+  get seqId(): string {
+    return this.request.seqId;
+  }
+
+  /** Sequences that it is or will be: the replies of its request until it has forked, then one. */
+  get numSeats(): number {
+    return this.#numSeats;
+  }
+
+  /** When it should be served: a class of priority is worth AGEING_MS of waiting, so nobody starves. */
+  get serviceTime(): number {
+    return this.#arrivedAtMs + this.request.priority * AGEING_MS;
   }
 
   /** Blocks in order of position. It only grows, until takeBlocks() empties it. */
@@ -87,6 +115,42 @@ export class Sequence {
     this.numCachedTokens ??= numTokens;
   }
 
+  /**
+   * Another reply behind the same computed prompt, with the next seed. The caller holds one more reference of `blocks`,
+   * the beginning of the table, for it.
+   */
+  fork(sampleIndex: number, blocks: readonly number[]): Sequence {
+    const { sampling } = this.request;
+    const request = {
+      ...this.request,
+      numSamples: 1,
+      sampling: { ...sampling, seed: seedOf(sampling.seed, sampleIndex) },
+    };
+    const { listener, arrival } = this;
+    const fork = new Sequence(request, listener, arrival, this.#arrivedAtMs, sampleIndex);
+    fork.become('running');
+    fork.restoreBlocks(blocks, this.numComputedTokens);
+    fork.numRegisteredBlocks = this.numRegisteredBlocks;
+    fork.numCachedTokens = this.numCachedTokens;
+    return fork;
+  }
+
+  /** Its replies go their own ways now. */
+  endForking(): void {
+    this.#numSeats = 1;
+  }
+
+  /** Begins with blocks that hold its first tokens, the prefix cache knows nothing of them. */
+  restoreBlocks(blocks: readonly number[], numTokens: number): void {
+    this.appendBlocks(blocks);
+    this.numComputedTokens = numTokens;
+  }
+
+  /** Puts its own block in the place of a shared one. */
+  replaceBlock(index: number, block: number): void {
+    this.#blockTable[index] = block;
+  }
+
   /** Adds blocks behind those it has; one reference of each is the sequence's from now on. */
   appendBlocks(blocks: readonly number[]): void {
     this.#blockTable.push(...blocks);
@@ -102,7 +166,19 @@ export class Sequence {
   }
 }
 
-/** Order of service, for sort(): smaller priorities first, equal ones as they came. */
+/** The seed of a request's reply number `sampleIndex`. */
+export function seedOf(seed: number, sampleIndex: number): number {
+  return (seed + sampleIndex) >>> 0;
+}
+
+/** A class of priority waits this much longer than the one above it. */
+const AGEING_MS = 5000;
+
+/** Order of service, for sort(): smaller priorities first until others have waited too long, equal ones as they came. */
 export function compareService(one: Sequence, other: Sequence): number {
-  return one.request.priority - other.request.priority || one.arrival - other.arrival;
+  return (
+    one.serviceTime - other.serviceTime ||
+    one.arrival - other.arrival ||
+    one.sampleIndex - other.sampleIndex
+  );
 }

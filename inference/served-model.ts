@@ -12,6 +12,8 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
   readonly modelPath: string;
   /** Bytes of all keys and values; the native side makes whole blocks of them. */
   readonly kvPoolBytes: number;
+  /** See LoadOptions. */
+  readonly swapBytes?: number | undefined;
   /** 0 = one for each core. */
   readonly threads: number;
   /** Upper bound; the model's own and the pool's size are others, and the only ones when it is left out. */
@@ -23,8 +25,8 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
  * @throws AppError INVALID_REQUEST when the file cannot be served or the options contradict each other
  */
 export function createServedModel(options: ServedModelOptions): ServedModel {
-  const { modelPath, kvPoolBytes, threads, contextLength, ...engineOptions } = options;
-  const native = new NativeModel({ path: modelPath, kvPoolBytes, threads });
+  const { modelPath, kvPoolBytes, swapBytes, threads, contextLength, ...engineOptions } = options;
+  const native = new NativeModel({ path: modelPath, kvPoolBytes, swapBytes, threads });
   try {
     return serve(native, {
       ...engineOptions,

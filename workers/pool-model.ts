@@ -39,6 +39,7 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
   const model = createServedModel({
     modelPath: inHome(config, pool.weights),
     kvPoolBytes: pool.kv_pool_bytes,
+    swapBytes: pool.swap_bytes,
     threads: config.engine.threads,
     contextLength: pool.context_length,
     maxNumBatchedTokens: pool.max_num_batched_tokens,

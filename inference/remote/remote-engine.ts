@@ -76,7 +76,9 @@ export class RemoteEngine implements Engine {
       });
     }
     const { vocabSize, contextLength } = this.#options;
-    checkRequest(request, { vocabSize, contextLength, poolTokens: contextLength });
+    // One reply to a request: the generate activity asks for more one by one.
+    const bounds = { poolTokens: contextLength, blockSize: 1, maxNumSeqs: 1 };
+    checkRequest(request, { vocabSize, contextLength, ...bounds });
     this.#sequences.set(request.seqId, {
       request,
       listener,
@@ -107,6 +109,7 @@ export class RemoteEngine implements Engine {
       speculation: { proposedTokens: 0, acceptedTokens: 0 },
       numSteps: this.#numSteps,
       numPreemptions: 0,
+      numSwappedBlocks: 0,
       lastTokenAtMs: this.#lastTokenAtMs,
     };
   }

@@ -15,6 +15,7 @@ export interface FakeExecutorOptions {
   readonly blockSize?: number;
   readonly vocabSize?: number;
   readonly contextLength?: number;
+  readonly numSwapBlocks?: number;
   /** Steps wait for releaseStep(). */
   readonly isManual?: boolean;
 }
@@ -27,6 +28,9 @@ export class FakeExecutor implements Executor {
   readonly contextLength: number;
   readonly blockSize: number;
   readonly numBlocks: number;
+  readonly numSwapBlocks: number;
+  /** So little that swapping is always cheaper. */
+  readonly blockCopyMs = 1e-9;
   readonly batches: ForwardBatch[] = [];
   numCloses = 0;
   /** Set to make the next step answer this. */
@@ -40,6 +44,7 @@ export class FakeExecutor implements Executor {
 
   constructor(options: FakeExecutorOptions) {
     this.numBlocks = options.numBlocks;
+    this.numSwapBlocks = options.numSwapBlocks ?? 0;
     this.blockSize = options.blockSize ?? 4;
     this.vocabSize = options.vocabSize ?? 1000;
     this.contextLength = options.contextLength ?? 1000;
@@ -84,6 +89,7 @@ export class FakeExecutor implements Executor {
   #compute(batch: ForwardBatch): Outcome {
     try {
       this.#checkShapes(batch);
+      this.#copy(batch);
       this.#write(batch);
       return {
         sampledIds: Int32Array.from(batch.sampleRows, (row, sample) =>
@@ -141,6 +147,19 @@ export class FakeExecutor implements Executor {
         at(batch.slots, row) === slot,
         `the slot of position ${position} is not where the block table says`,
       );
+    }
+  }
+
+  #copy({ copies }: ForwardBatch): void {
+    for (const [index, source] of (copies?.sources ?? []).entries()) {
+      const target = copies === undefined ? -1 : at(copies.targets, index);
+      const end = this.numBlocks + this.numSwapBlocks;
+      ensure(source >= 0 && source < end && target >= 0 && target < end, 'a copy leaves the pool');
+      for (let offset = 0; offset < this.blockSize; offset += 1) {
+        const slot = this.#slots[source * this.blockSize + offset];
+        if (slot !== undefined) this.#slots[target * this.blockSize + offset] = slot;
+        else Reflect.deleteProperty(this.#slots, target * this.blockSize + offset);
+      }
     }
   }
 

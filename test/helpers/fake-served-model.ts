@@ -58,6 +58,7 @@ class FakeEngine implements Engine {
       speculation: { proposedTokens: 0, acceptedTokens: 0 },
       numSteps: 0,
       numPreemptions: 0,
+      numSwappedBlocks: 0,
       lastTokenAtMs: null,
     };
   }

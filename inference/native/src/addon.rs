@@ -35,6 +35,8 @@ type StepCallback = ThreadsafeFunction<Outcome, (), Outcome, napi::Status, false
 pub struct LoadOptions {
     pub path: String,
     pub kv_pool_bytes: f64,
+    /// Bytes of memory beside the pool that preempted sequences are copied to; 0 = none
+    pub swap_bytes: f64,
     pub block_size: u32,
     /// 0 = one for each core
     pub threads: u32,
@@ -55,6 +57,8 @@ pub struct ModelInfo {
     pub kernels: String,
     pub threads: u32,
     pub num_blocks: u32,
+    pub num_swap_blocks: u32,
+    pub block_copy_ms: f64,
     pub kv_bytes_per_token: u32,
     pub weights_bytes: f64,
 }
@@ -76,6 +80,13 @@ pub struct ForwardBatch {
     pub min_ps: Option<Float32Array>,
     pub adjustments: Option<AdjustmentRows>,
     pub num_logprobs: Option<Int32Array>,
+    pub copies: Option<BlockCopies>,
+}
+
+#[napi(object)]
+pub struct BlockCopies {
+    pub sources: Int32Array,
+    pub targets: Int32Array,
 }
 
 #[napi(object)]
@@ -117,18 +128,22 @@ impl NativeModel {
             || options.block_size > 1024
             || !options.kv_pool_bytes.is_finite()
             || options.kv_pool_bytes < 0.0
+            || !options.swap_bytes.is_finite()
+            || options.swap_bytes < 0.0
         {
             return Err(to_napi(Error::new(
-                "blockSize or kvPoolBytes is out of range",
+                "blockSize, kvPoolBytes or swapBytes is out of range",
             )));
         }
-        let pool = KvPool::new(
+        let mut pool = KvPool::new(
             options.kv_pool_bytes as usize,
+            options.swap_bytes as usize,
             options.block_size as usize,
             num_layers,
             stride,
         )
         .map_err(to_napi)?;
+        let block_copy_ms = pool.measure_copy() * 1000.0;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads.min(256) as usize,
@@ -141,7 +156,7 @@ impl NativeModel {
             )))
         })?;
         let executor = CpuExecutor::new(model, pool, kernels, threads);
-        let info = describe(&executor, &tokenizer, threads);
+        let info = describe(&executor, &tokenizer, threads, block_copy_ms);
         let (steps, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("engine-0".to_owned())
@@ -223,6 +238,7 @@ impl Drop for NativeModel {
 
 fn copied(batch: &ForwardBatch) -> Batch {
     let adjustments = batch.adjustments.as_ref();
+    let copies = batch.copies.as_ref();
     Batch {
         token_ids: batch.token_ids.to_vec(),
         positions: batch.positions.to_vec(),
@@ -251,6 +267,8 @@ fn copied(batch: &ForwardBatch) -> Batch {
             .num_logprobs
             .as_ref()
             .map_or_else(Vec::new, |counts| counts.to_vec()),
+        copy_sources: copies.map_or_else(Vec::new, |copies| copies.sources.to_vec()),
+        copy_targets: copies.map_or_else(Vec::new, |copies| copies.targets.to_vec()),
     }
 }
 
@@ -281,7 +299,12 @@ fn serve(mut executor: CpuExecutor, inbox: &Receiver<(Batch, bool)>, on_step: &S
     }
 }
 
-fn describe(executor: &CpuExecutor, tokenizer: &Tokenizer, threads: usize) -> ModelInfo {
+fn describe(
+    executor: &CpuExecutor,
+    tokenizer: &Tokenizer,
+    threads: usize,
+    block_copy_ms: f64,
+) -> ModelInfo {
     let shape = &executor.model().shape;
     ModelInfo {
         name: shape.name.clone(),
@@ -294,6 +317,8 @@ fn describe(executor: &CpuExecutor, tokenizer: &Tokenizer, threads: usize) -> Mo
         kernels: executor.kernels().name.to_owned(),
         threads: threads as u32,
         num_blocks: executor.pool().num_blocks as u32,
+        num_swap_blocks: executor.pool().num_swap_blocks as u32,
+        block_copy_ms,
         kv_bytes_per_token: KvPool::bytes_per_token(shape.num_layers, shape.kv_width()) as u32,
         weights_bytes: executor.model().weights_bytes() as f64,
     }

@@ -126,6 +126,7 @@ fn load_and_step(bytes: &[u8], kernels: Kernels) -> Result<bool> {
     let (layers, stride) = (model.shape.num_layers, model.shape.kv_width());
     let pool = KvPool::new(
         KvPool::bytes_per_token(layers, stride) * 16,
+        0,
         16,
         layers,
         stride,

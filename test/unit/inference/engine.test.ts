@@ -487,7 +487,7 @@ describe('StepEngine failure', () => {
     const { engine } = setUp();
     const spy = jest
       .spyOn(Scheduler.prototype, 'schedule')
-      .mockReturnValueOnce({ scheduled: [], preempted: [] });
+      .mockReturnValueOnce({ scheduled: [], preempted: [], copies: [] });
     expect((await runSequence(engine, sequenceRequest([1]))).finish).toMatchObject({
       reason: 'error',
       error: { code: 'INVARIANT_VIOLATED' },

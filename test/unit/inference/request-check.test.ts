@@ -2,7 +2,13 @@ import type { SamplingParams, SequenceRequest } from '../../../contracts/engine.
 import { checkRequest } from '../../../inference/request-check.ts';
 import { GREEDY, sequenceRequest } from '../../helpers/engine-runs.ts';
 
-const BOUNDS = { vocabSize: 1000, contextLength: 100, poolTokens: 256 };
+const BOUNDS = {
+  vocabSize: 1000,
+  contextLength: 100,
+  poolTokens: 256,
+  blockSize: 16,
+  maxNumSeqs: 8,
+};
 const ones = (count: number): number[] => Array.from({ length: count }, () => 1);
 
 describe('checkRequest', () => {
@@ -15,6 +21,9 @@ describe('checkRequest', () => {
     ['a stop id beyond the vocabulary', { stopTokenIds: [1000] }, 'stopTokenIds'],
     ['no output', { maxTokens: 0 }, 'maxTokens'],
     ['half a token', { maxTokens: 1.5 }, 'maxTokens'],
+    ['no reply', { numSamples: 0 }, 'numSamples'],
+    ['more replies than run at once', { numSamples: 9 }, 'numSamples'],
+    ['replies that were begun together', { numSamples: 2, outputTokenIds: [1] }, 'numSamples'],
     ['a priority that is no number', { priority: NaN }, 'priority'],
     [
       'a temperature that is no number',

@@ -1,8 +1,10 @@
 import { BlockAllocator } from '../../../inference/block-allocator.ts';
+import { PreemptionCost } from '../../../inference/preemption-cost.ts';
 import { PrefixCache } from '../../../inference/prefix-cache.ts';
 import { Scheduler } from '../../../inference/scheduler.ts';
 import type { Schedule, SchedulerOptions } from '../../../inference/scheduler.ts';
 import { Sequence } from '../../../inference/sequence.ts';
+import { SwapSpace } from '../../../inference/swap-space.ts';
 import { sequenceRequest } from '../../helpers/engine-runs.ts';
 
 const silent = { onTokens: () => undefined, onFinish: () => undefined };
@@ -12,8 +14,12 @@ function setUp(numBlocks: number, options: Partial<SchedulerOptions> = {}) {
   const blocks = new BlockAllocator(numBlocks);
   const scheduler = new Scheduler(
     { maxNumBatchedTokens: 16, maxNumSeqs: 8, blockSize: 4, ...options },
-    blocks,
-    new PrefixCache(blocks, 4),
+    {
+      blocks,
+      cache: new PrefixCache(blocks, 4),
+      swap: new SwapSpace(numBlocks, 0),
+      cost: new PreemptionCost(1),
+    },
   );
   let arrivals = 0;
   const add = (seqId: string, numTokens: number, priority = 3): Sequence => {

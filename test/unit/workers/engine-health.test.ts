@@ -9,6 +9,7 @@ const IDLE = {
   speculation: { proposedTokens: 0, acceptedTokens: 0 },
   numSteps: 5,
   numPreemptions: 0,
+  numSwappedBlocks: 0,
   lastTokenAtMs: null,
 };
 

@@ -27,13 +27,15 @@ fn sound() -> Batch {
             penalties: vec![0.0, 3.5],
         },
         num_logprobs: vec![-1, 20],
+        copy_sources: vec![63, 0],
+        copy_targets: vec![64, 63],
     }
 }
 
 fn outcome(change: impl Fn(&mut Batch)) -> Result<()> {
     let gguf = Gguf::from_bytes(&tiny_llama(1, TensorType::Q8_0).build()).unwrap();
     let shape = Model::load(&gguf).unwrap().shape;
-    let pool = KvPool::new(1 << 16, 4, shape.num_layers, shape.kv_width()).unwrap();
+    let pool = KvPool::new(1 << 16, 1 << 12, 4, shape.num_layers, shape.kv_width()).unwrap();
     let mut batch = sound();
     change(&mut batch);
     batch.check(&shape, &pool)
@@ -71,7 +73,7 @@ fn a_sound_batch_passes_without_what_no_sample_uses() {
 
 type Change = fn(&mut Batch);
 
-/// The tiny model has 40 tokens, 128 positions, and a pool of 64 blocks of 4 slots.
+/// The tiny model has 40 tokens, 128 positions, and a pool of 64 blocks of 4 slots, with 4 blocks to swap to.
 #[test]
 fn each_field_out_of_range_is_refused_by_its_name() {
     let cases: &[(&str, Change)] = &[
@@ -146,6 +148,11 @@ fn each_field_out_of_range_is_refused_by_its_name() {
         ("numLogprobs", |batch| batch.num_logprobs[0] = -2),
         ("numLogprobs", |batch| batch.num_logprobs[1] = 21),
         ("numLogprobs", |batch| batch.num_logprobs.truncate(1)),
+        ("copies.sources", |batch| batch.copy_sources[0] = -1),
+        ("copies.sources", |batch| batch.copy_sources[1] = 68),
+        ("copies.targets", |batch| batch.copy_targets[0] = 68),
+        ("copies.targets", |batch| batch.copy_targets[1] = i32::MIN),
+        ("copies.targets", |batch| batch.copy_targets.truncate(1)),
     ];
     for (index, (field, change)) in cases.iter().enumerate() {
         let message = outcome(change).expect_err(field).to_string();

@@ -14,7 +14,7 @@ pub fn executor_of(gguf: &Gguf, kernels: Kernels, num_threads: usize) -> CpuExec
     let model = Model::load(gguf).unwrap();
     let (layers, stride) = (model.shape.num_layers, model.shape.kv_width());
     let bytes = KvPool::bytes_per_token(layers, stride) * BLOCK_SIZE * NUM_BLOCKS;
-    let pool = KvPool::new(bytes, BLOCK_SIZE, layers, stride).unwrap();
+    let pool = KvPool::new(bytes, bytes, BLOCK_SIZE, layers, stride).unwrap();
     CpuExecutor::new(model, pool, kernels, num_threads)
 }
 
@@ -120,6 +120,27 @@ fn logits_do_not_depend_on_chunks_blocks_or_neighbours() {
         }
         assert!(logits == expected, "chunks of {chunk}");
     }
+}
+
+#[test]
+fn a_sequence_that_was_swapped_out_and_in_goes_on_with_the_same_bits() {
+    let expected = reference(TensorType::Q4_1);
+    let mut executor = executor(TensorType::Q4_1, Kernels::available()[0], 2);
+    let mut sequence = Sequence::new(1, 23, 0..6);
+    let mut logits = step(&mut executor, &mut [(&mut sequence, 14)]);
+    let swap = NUM_BLOCKS;
+    executor
+        .pool
+        .copy_blocks((0..4).map(|block| (block, swap + block)));
+    let mut other = Sequence::new(2, 24, 0..6);
+    step(&mut executor, &mut [(&mut other, 24)]);
+    sequence.blocks = vec![40, 8, 63, 7, 9, 11];
+    let home = sequence.blocks.clone();
+    executor
+        .pool
+        .copy_blocks((0..4).map(|block| (swap + block, home[block] as usize)));
+    logits.extend(step(&mut executor, &mut [(&mut sequence, 9)]));
+    assert!(logits == expected);
 }
 
 #[test]
