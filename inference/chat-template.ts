@@ -1,50 +1,44 @@
-// Messages to token ids by the ChatML template. Templates are ours, never executed from a model file; contents are
-// tokenised with control tokens off, so a marker typed by a user stays text.
+// Which chat template a model gets: by the markers in its vocabulary, and by what its family does without a system
+// prompt. The template text in a model file is not read.
 import { AppError } from '../contracts/errors.ts';
-import type { ChatMessage } from '../contracts/engine.ts';
+import { ChatMlTemplate } from './templates/chat-ml.ts';
+import type { ChatMlHabits } from './templates/chat-ml.ts';
+import { GemmaTemplate } from './templates/gemma.ts';
+import { Llama3Template } from './templates/llama3.ts';
+import type { ChatTemplate, TemplateTokenizer } from './templates/template.ts';
 
-export interface TemplateTokenizer {
-  encode(text: string): Int32Array;
-  controlTokenId(text: string): number | null;
+/** What a model file says of itself. */
+export interface ModelFamily {
+  readonly architecture: string;
+  readonly name: string;
 }
 
-/** What the model was trained with where a conversation has no system prompt. */
-const DEFAULT_SYSTEM = 'You are a helpful AI assistant named SmolLM, trained by Hugging Face';
-
-export class ChatMlTemplate {
-  readonly #tokenizer: TemplateTokenizer;
-  readonly #start: number;
-  readonly #newline: readonly number[];
-  /** Ends a message, and a reply. */
-  readonly endId: number;
-
-  /** @throws AppError INVALID_REQUEST when the vocabulary has no ChatML markers */
-  constructor(tokenizer: TemplateTokenizer) {
-    const [start, end] = ['<|im_start|>', '<|im_end|>'].map((marker) =>
-      tokenizer.controlTokenId(marker),
-    );
-    if (start === null || start === undefined || end === null || end === undefined) {
-      throw new AppError('INVALID_REQUEST', {
-        message: 'the model’s vocabulary has no ChatML markers',
-      });
-    }
-    this.#tokenizer = tokenizer;
-    this.#start = start;
-    this.endId = end;
-    this.#newline = [...tokenizer.encode('\n')];
+/** @throws AppError INVALID_REQUEST when the vocabulary has the markers of no template */
+export function chatTemplateOf(family: ModelFamily, tokenizer: TemplateTokenizer): ChatTemplate {
+  const template =
+    ChatMlTemplate.for(tokenizer, habitsOf(family)) ??
+    GemmaTemplate.for(tokenizer) ??
+    Llama3Template.for(tokenizer);
+  if (template === null) {
+    throw new AppError('INVALID_REQUEST', {
+      message: 'the model’s vocabulary has no markers of ChatML, of gemma’s or of llama 3’s turns',
+    });
   }
+  return template;
+}
 
-  /** Ids of the messages, then the opening of the assistant's reply. */
-  render(messages: readonly ChatMessage[]): number[] {
-    const system: ChatMessage[] =
-      messages[0]?.role === 'system' ? [] : [{ role: 'system', content: DEFAULT_SYSTEM }];
-    const ids = [...system, ...messages].flatMap(({ role, content }) => [
-      this.#start,
-      ...this.#tokenizer.encode(`${role}\n${content}`),
-      this.endId,
-      ...this.#newline,
-    ]);
-    ids.push(this.#start, ...this.#tokenizer.encode('assistant\n'));
-    return ids;
+function habitsOf({ architecture, name }: ModelFamily): ChatMlHabits {
+  const dropsThoughts = architecture === 'qwen3';
+  return { defaultSystem: defaultSystemOf(architecture, name), dropsThoughts };
+}
+
+function defaultSystemOf(architecture: string, name: string): string | null {
+  if (architecture === 'qwen2') {
+    return /qwen[ _-]?2\.5/iu.test(name)
+      ? 'You are Qwen, created by Alibaba Cloud. You are a helpful assistant.'
+      : 'You are a helpful assistant.';
   }
+  if (/smollm/iu.test(name))
+    return 'You are a helpful AI assistant named SmolLM, trained by Hugging Face';
+  return null;
 }

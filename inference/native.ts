@@ -57,6 +57,11 @@ interface Addon {
     },
     onStep: OnStep,
   ) => AddonModel;
+  readonly NativeEmbedder: new (options: {
+    path: string;
+    threads: number;
+    kernels: string;
+  }) => AddonEmbedder;
 }
 
 interface AddonModel {
@@ -66,6 +71,25 @@ interface AddonModel {
   tokenBytes(): Uint8Array;
   tokenOffsets(): Int32Array;
   controlTokenId(text: string): number | null;
+  close(): void;
+}
+
+export interface EmbedderInfo {
+  readonly name: string;
+  /** Values of a vector. */
+  readonly width: number;
+  /** Tokens of the longest text, the two marks around it included. */
+  readonly contextLength: number;
+  readonly vocabSize: number;
+  readonly kernels: string;
+  readonly threads: number;
+  readonly weightsBytes: number;
+}
+
+interface AddonEmbedder {
+  readonly info: EmbedderInfo;
+  encode(text: string): Int32Array;
+  embed(tokenIds: Int32Array, starts: Int32Array): Promise<Float32Array>;
   close(): void;
 }
 
@@ -165,6 +189,43 @@ export class NativeModel implements Executor {
   }
 }
 
+/** A loaded encoder. It owns its weights and its threads until close(). */
+export class NativeEmbedder {
+  readonly info: EmbedderInfo;
+  readonly #model: AddonEmbedder;
+
+  /** @throws AppError INVALID_REQUEST when the file is no encoder that can be served; the message says why */
+  constructor(options: Omit<LoadOptions, 'kvPoolBytes'>) {
+    const { NativeEmbedder: Model } = loadAddon();
+    const { path, threads, kernels = '' } = options;
+    this.#model = translated(() => new Model({ path, threads, kernels }));
+    this.info = this.#model.info;
+  }
+
+  /** Ids of a text between its two marks; what goes beyond the context length is cut off. */
+  encode(text: string): Int32Array {
+    return translated(() => this.#model.encode(text));
+  }
+
+  /**
+   * Embeds a batch off the JS thread.
+   * @param starts [texts + 1] text i is tokenIds[starts[i] … starts[i + 1])
+   * @returns [texts, width], each vector of length 1
+   */
+  async embed(tokenIds: Int32Array, starts: Int32Array): Promise<Float32Array> {
+    try {
+      return await this.#model.embed(tokenIds, starts);
+    } catch (error) {
+      throw asAppError(error);
+    }
+  }
+
+  /** Frees the model once no batch is under way. */
+  close(): void {
+    this.#model.close();
+  }
+}
+
 function loadAddon(): Addon {
   // Beside the sources, or two folders up from dist/inference.
   const folders = [join(__dirname, 'native'), join(__dirname, '..', '..', 'inference', 'native')];
@@ -184,14 +245,18 @@ function stepError(message: string | null): AppError | null {
   return message === null ? null : new AppError('INVALID_REQUEST', { message });
 }
 
-/** Re-makes an error of the addon; its message is a sentence of ours. */
 function translated<Result>(call: () => Result): Result {
   try {
     return call();
   } catch (error) {
-    throw new AppError('INVALID_REQUEST', {
-      message: error instanceof Error ? error.message : String(error),
-      cause: error,
-    });
+    throw asAppError(error);
   }
+}
+
+/** Re-makes an error of the addon; its message is a sentence of ours. */
+function asAppError(error: unknown): AppError {
+  return new AppError('INVALID_REQUEST', {
+    message: error instanceof Error ? error.message : String(error),
+    cause: error,
+  });
 }

@@ -1,6 +1,6 @@
 // A model file made ready to serve: weights and pool behind the native executor, engine, template, tokenizer.
 import type { ServedModel } from '../contracts/engine.ts';
-import { ChatMlTemplate } from './chat-template.ts';
+import { chatTemplateOf } from './chat-template.ts';
 import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
@@ -42,13 +42,14 @@ function serve(native: NativeModel, options: EngineOptions): ServedModel {
   const poolTokens = native.numBlocks * native.blockSize;
   const contextLength = Math.min(options.contextLength, native.contextLength, poolTokens);
   const engine = new StepEngine(native, { ...options, contextLength });
-  const template = new ChatMlTemplate(native);
+  const template = chatTemplateOf(native.info, native);
   const table = new TokenTable(native.tokenBytes, native.tokenOffsets);
   // Models were trained to end a message with its marker and a text with the other; either ends a reply.
   const stopTokenIds = [
     template.endId,
     native.info.eosTokenId,
     native.controlTokenId('<|endoftext|>'),
+    native.controlTokenId('<|end_of_text|>'),
   ];
   return {
     name: native.info.name,

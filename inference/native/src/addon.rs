@@ -4,6 +4,8 @@
 // Node hands values over; the macros want them owned.
 #![allow(clippy::needless_pass_by_value)]
 
+mod embedder;
+
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -144,17 +146,8 @@ impl NativeModel {
         )
         .map_err(to_napi)?;
         let block_copy_ms = pool.measure_copy() * 1000.0;
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            threads => threads.min(256) as usize,
-        };
-        let wanted = Some(options.kernels.as_str()).filter(|name| !name.is_empty());
-        let kernels = Kernels::detect(wanted).ok_or_else(|| {
-            to_napi(Error::new(format!(
-                "this processor has no kernels named {}",
-                options.kernels
-            )))
-        })?;
+        let threads = num_threads(options.threads);
+        let kernels = kernels_named(&options.kernels)?;
         let executor = CpuExecutor::new(model, pool, kernels, threads);
         let info = describe(&executor, &tokenizer, threads, block_copy_ms);
         let (steps, inbox) = channel();
@@ -322,6 +315,24 @@ fn describe(
         kv_bytes_per_token: KvPool::bytes_per_token(shape.num_layers, shape.kv_width()) as u32,
         weights_bytes: executor.model().weights_bytes() as f64,
     }
+}
+
+/// 0 = one for each core.
+fn num_threads(wanted: u32) -> usize {
+    match wanted {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads.min(256) as usize,
+    }
+}
+
+/// Empty = the widest set.
+fn kernels_named(name: &str) -> napi::Result<Kernels> {
+    let wanted = Some(name).filter(|name| !name.is_empty());
+    Kernels::detect(wanted).ok_or_else(|| {
+        to_napi(Error::new(format!(
+            "this processor has no kernels named {name}"
+        )))
+    })
 }
 
 fn to_napi(error: Error) -> napi::Error {

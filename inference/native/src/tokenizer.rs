@@ -67,6 +67,22 @@ impl Tokenizer {
         }
     }
 
+    /// What goes before and behind a text that is embedded.
+    pub fn text_marks(&self, gguf: &Gguf) -> Result<[u32; 2]> {
+        // The second key is spelled as the format spells it.
+        let keys = [("cls", "bos"), ("seperator", "eos")];
+        let ids = keys.map(|(name, older)| {
+            let id = self.vocabulary.special_id(gguf, name);
+            id.or_else(|| self.vocabulary.special_id(gguf, older))
+        });
+        match ids {
+            [Some(first), Some(last)] => Ok([first, last]),
+            _ => Err(Error::new(
+                "the model has no tokenizer.ggml.cls_token_id or seperator_token_id",
+            )),
+        }
+    }
+
     /// The id of a token that no text becomes.
     pub fn control_id(&self, name: &str) -> Option<u32> {
         self.vocabulary.control_id(name)

@@ -117,14 +117,6 @@ impl CpuEncoder {
         }
     }
 
-    pub fn model(&self) -> &EncoderModel {
-        &self.model
-    }
-
-    pub fn kernels(&self) -> Kernels {
-        self.kernels
-    }
-
     /// Vectors of length 1, [text, width]. Text `i` is tokens `starts[i]` … `starts[i + 1]`, its first and last marks
     /// included.
     pub fn embed(&mut self, token_ids: &[i32], starts: &[i32]) -> Result<Vec<f32>> {

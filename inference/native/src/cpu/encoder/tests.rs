@@ -71,7 +71,7 @@ fn bad_input_is_refused_and_leaves_the_encoder_as_it_was() {
     let gguf = fixture("bert");
     let mut encoder = encoder(&gguf, widest(), 2);
     let expected = encoder.embed(&[2, 7, 3], &[0, 3]).unwrap();
-    let vocab = encoder.model().shape.vocab_size as i32;
+    let vocab = encoder.model.shape.vocab_size as i32;
     let long = vec![5; 97];
     for (ids, starts, field) in [
         (&[2, -1, 3][..], &[0, 3][..], "tokenIds"),
