@@ -285,7 +285,7 @@ pub fn tiny_llama(seed: u64, kind: TensorType) -> GgufBuilder {
     file
 }
 
-/// Where a model of test/fixtures/architectures is; test/reference/tiny_models.py writes them.
+/// Where a model of test/fixtures/architectures is; `test/reference/tiny_models.py` writes them.
 pub fn fixture_path(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.join(format!("test/fixtures/architectures/{name}.gguf"))

@@ -18,7 +18,7 @@ use crate::gguf::Gguf;
 enum Pieces {
     /// Byte-level BPE: each byte is written as one printable character.
     ByteLevel(Pipeline),
-    SentencePiece(SentencePiece),
+    SentencePiece(Box<SentencePiece>),
     /// Lower-cased words and their ends.
     WordPiece(Pipeline),
 }
@@ -35,7 +35,7 @@ impl Tokenizer {
         let vocabulary = Vocabulary::load(gguf)?;
         let pieces = match gguf.text("tokenizer.ggml.model")? {
             "gpt2" => Pieces::ByteLevel(byte_level::load(gguf, &vocabulary)?),
-            "llama" => Pieces::SentencePiece(SentencePiece::load(gguf, &vocabulary)?),
+            "llama" => Pieces::SentencePiece(Box::new(SentencePiece::load(gguf, &vocabulary)?)),
             "bert" => Pieces::WordPiece(word_piece::load(&vocabulary)?),
             model => {
                 return Err(Error::new(format!(

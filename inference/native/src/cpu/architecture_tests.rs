@@ -1,5 +1,5 @@
-//! Each architecture on a tiny model with random weights: against transformers in float64 (test/reference/tiny_models.py),
-//! and against itself, bit by bit.
+//! Each architecture on a tiny model with random weights: against transformers in float64
+//! (see `test_model::fixture`), and against itself, bit by bit.
 
 use super::tests::{Sequence, executor_of, step};
 use super::*;
@@ -90,6 +90,20 @@ fn no_architecture_depends_on_chunks_or_neighbours() {
     }
 }
 
+/// Renames every occurrence, which leaves all lengths as they are.
+fn rename(bytes: &mut [u8], from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let places: Vec<usize> = bytes
+        .windows(from.len())
+        .enumerate()
+        .filter_map(|(at, window)| (window == from.as_bytes()).then_some(at))
+        .collect();
+    assert!(!places.is_empty(), "no {from}");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+}
+
 #[test]
 fn what_is_missing_or_not_supported_is_named() {
     let refusal = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
@@ -98,19 +112,6 @@ fn what_is_missing_or_not_supported_is_named() {
         let loaded = Gguf::from_bytes(&bytes).and_then(|gguf| Model::load(&gguf));
         loaded.err().expect("it was loaded").to_string()
     };
-    /// Renames every occurrence, which leaves all lengths as they are.
-    fn rename(bytes: &mut [u8], from: &str, to: &str) {
-        assert_eq!(from.len(), to.len());
-        let places: Vec<usize> = bytes
-            .windows(from.len())
-            .enumerate()
-            .filter_map(|(at, window)| (window == from.as_bytes()).then_some(at))
-            .collect();
-        assert!(!places.is_empty(), "no {from}");
-        for at in places {
-            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-        }
-    }
     for (name, from, to, expected) in [
         ("qwen2", "attn_k.bias", "attn_k.boas", "blk.0.attn_k.bias"),
         (

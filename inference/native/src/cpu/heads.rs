@@ -111,10 +111,10 @@ impl Step<'_> {
         let shape = &self.model.shape;
         let to = match part {
             Part::Query => {
-                if shape.query_scale != 1.0 {
-                    values
-                        .iter_mut()
-                        .for_each(|value| *value *= shape.query_scale);
+                if let Some(scale) = shape.query_scale {
+                    for value in values.iter_mut() {
+                        *value *= scale;
+                    }
                 }
                 let start = token * shape.q_width() + at;
                 unsafe { self.work.query.slice(start, values.len()) }.copy_from_slice(values);

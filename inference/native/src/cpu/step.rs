@@ -56,9 +56,10 @@ impl Step<'_> {
                 let row = unsafe { self.work.residual.slice(token * width, width) };
                 let id = self.batch.token_ids[token] as usize;
                 self.model.embedding.dequantize_row(id, row);
-                let scale = self.model.shape.embedding_scale;
-                if scale != 1.0 {
-                    row.iter_mut().for_each(|value| *value *= scale);
+                if let Some(scale) = self.model.shape.embedding_scale {
+                    for value in row {
+                        *value *= scale;
+                    }
                 }
             }
         });

@@ -49,6 +49,9 @@ pub type QuantTileKernel = unsafe fn(&[u8], &[QuantBlock], usize, &mut TileOutpu
 /// tile bytes, each token's values (1 … `PANEL` tokens), outputs.
 pub type FloatTileKernel = unsafe fn(&[u8], &[&[f32]], &mut TileOutput);
 
+/// input, weight, bias, epsilon → output, of mean 0 and variance 1 before weight and bias
+pub type LayerNormKernel = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+
 /// Attention of some tokens of one sequence over one KV head, with the head's group of query heads. A row is one query
 /// head of one token.
 pub struct HeadTask<'a> {
@@ -91,8 +94,7 @@ pub struct Kernels {
     pub gelu_mul: unsafe fn(&mut [f32; TILE], &[f32; TILE]),
     /// gelu by the error function, in place
     pub gelu: unsafe fn(&mut [f32; TILE]),
-    /// input, weight, bias, epsilon → output, of mean 0 and variance 1 before weight and bias
-    pub layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    pub layer_norm: LayerNormKernel,
     /// Rotates neighbouring pairs by (cos, sin), as many as there are.
     pub rotate: unsafe fn(&mut [f32; TILE], &[(f32, f32)]),
     /// Rounds to f16; values beyond its range saturate, so that no infinity enters an attention.

@@ -27,10 +27,10 @@ pub struct Shape {
     pub vocab_size: usize,
     pub rope_dim: usize,
     pub norm_epsilon: f32,
-    /// What a token's embedding is multiplied with.
-    pub embedding_scale: f32,
-    /// What queries are multiplied with before the attention's own 1 / √`head_dim`.
-    pub query_scale: f32,
+    /// What a token's embedding is multiplied with, if anything.
+    pub embedding_scale: Option<f32>,
+    /// What queries are multiplied with before the attention's own 1 / √`head_dim`, if anything.
+    pub query_scale: Option<f32>,
     pub window: Option<Window>,
 }
 
@@ -98,12 +98,9 @@ impl Shape {
             vocab_size: gguf.texts("tokenizer.ggml.tokens")?.len(),
             rope_dim: optional("rope.dimension_count", 1 << 10, head_dim)?,
             norm_epsilon: gguf.float(&key("attention.layer_norm_rms_epsilon"))?,
-            embedding_scale: if is_gemma { (width as f32).sqrt() } else { 1.0 },
-            query_scale: if is_gemma && num_layers == GEMMA_27B_LAYERS {
-                (head_dim as f32 * num_heads as f32 / width as f32).sqrt()
-            } else {
-                1.0
-            },
+            embedding_scale: is_gemma.then(|| (width as f32).sqrt()),
+            query_scale: (is_gemma && num_layers == GEMMA_27B_LAYERS)
+                .then(|| (head_dim as f32 * num_heads as f32 / width as f32).sqrt()),
             window,
             architecture,
         };

@@ -1,4 +1,4 @@
-//! SentencePiece's BPE: neighbours merge into the piece of the best score until none is known; what is left unknown
+//! `SentencePiece`'s BPE: neighbours merge into the piece of the best score until none is known; what is left unknown
 //! becomes bytes. Source: Kudo and Richardson 2018.
 
 use std::cmp::Ordering;

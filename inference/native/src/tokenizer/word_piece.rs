@@ -1,4 +1,4 @@
-//! WordPiece, as BERT uses it: lower case without accents, words cut into their longest known beginnings.
+//! `WordPiece`, as BERT uses it: lower case without accents, words cut into their longest known beginnings.
 //! Source: Devlin et al. 2018 and its published tokenizer.
 
 use tokenizers::Tokenizer as Pipeline;

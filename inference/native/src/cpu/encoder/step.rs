@@ -288,7 +288,9 @@ impl Step<'_> {
                 // The mean's own divisor goes with the length.
                 let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
                 let inverse = 1.0 / length.max(f32::MIN_POSITIVE);
-                vector.iter_mut().for_each(|value| *value *= inverse);
+                for value in vector {
+                    *value *= inverse;
+                }
             }
         });
     }
