@@ -4,7 +4,7 @@ import http from 'node:http';
 import https from 'node:https';
 import type { RemotePool } from '../contracts/catalog.ts';
 import type { SequenceRequest, ServedModel } from '../contracts/engine.ts';
-import { ChatMlTemplate } from './chat-template.ts';
+import { chatTemplateOf } from './chat-template.ts';
 import { callByText, callByTokens, readChunk } from './remote/completion-api.ts';
 import { postForEvents } from './remote/event-stream.ts';
 import { MessageCodec } from './remote/message-codec.ts';
@@ -45,7 +45,7 @@ export function remoteModel(
 ): ServedModel {
   const { server, model } = pool;
   const codec = new MessageCodec(vocabulary);
-  const template = new ChatMlTemplate(vocabulary);
+  const template = chatTemplateOf(vocabulary.family, vocabulary);
   const callOf = (request: SequenceRequest): ReturnType<typeof callByTokens> =>
     server === 'openai' ? callByText(model, request, codec) : callByTokens(server, model, request);
   const Agent = pool.base_url.startsWith('https:') ? https.Agent : http.Agent;

@@ -1,9 +1,12 @@
 // The vocabulary behind a remote pool: text to token ids and back. It comes from a GGUF file; the server has its own.
 import { NativeModel } from '../native.ts';
 import { TokenTable } from '../tokenizer/token-table.ts';
-import type { TemplateTokenizer } from '../chat-template.ts';
+import type { ModelFamily } from '../chat-template.ts';
+import type { TemplateTokenizer } from '../templates/template.ts';
 
 export interface Vocabulary extends TemplateTokenizer {
+  /** Chooses the template. */
+  readonly family: ModelFamily;
   readonly vocabSize: number;
   /** Ends a text; null when the file names none. */
   readonly eosTokenId: number | null;
@@ -24,6 +27,7 @@ export function openVocabulary(path: string): Vocabulary {
   const native = new NativeModel({ path, kvPoolBytes: KV_POOL_BYTES, threads: 1 });
   const table = new TokenTable(native.tokenBytes, native.tokenOffsets);
   return {
+    family: native.info,
     vocabSize: native.vocabSize,
     eosTokenId: native.info.eosTokenId,
     encode: (text) => native.encode(text),

@@ -13,6 +13,7 @@ const CONTROLS: Readonly<Record<string, number>> = {
 
 export function byteVocabulary(): Vocabulary {
   return {
+    family: { architecture: 'llama', name: 'bytes' },
     vocabSize: 259,
     eosTokenId: END_ID,
     encode: (text) => Int32Array.from(Buffer.from(text, 'utf8')),
