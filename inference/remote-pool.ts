@@ -5,7 +5,7 @@ import https from 'node:https';
 import type { RemotePool } from '../contracts/catalog.ts';
 import type { SequenceRequest, ServedModel } from '../contracts/engine.ts';
 import { chatTemplateOf } from './chat-template.ts';
-import { callByText, callByTokens, readChunk } from './remote/completion-api.ts';
+import { callByText, callByTokens, readChunk, unsupportedParam } from './remote/completion-api.ts';
 import { postForEvents } from './remote/event-stream.ts';
 import { MessageCodec } from './remote/message-codec.ts';
 import { RemoteEngine } from './remote/remote-engine.ts';
@@ -72,6 +72,7 @@ export function remoteModel(
     maxNumSeqs: pool.max_num_seqs,
     contextLength: pool.context_length,
     vocabSize: vocabulary.vocabSize,
+    unsupportedParam: (sampling) => unsupportedParam(server, sampling),
     unavailableMs: pool.timeouts.unavailable_ms,
     onListenerError,
   });

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { RemotePool } from '../../contracts/catalog.ts';
-import type { SequenceRequest } from '../../contracts/engine.ts';
+import type { SamplingParams, SequenceRequest } from '../../contracts/engine.ts';
 import { AppError } from '../../contracts/errors.ts';
 import type { MessageCodec } from './message-codec.ts';
 
@@ -14,6 +14,16 @@ export interface CompletionCall {
   /** Below the API's root. */
   readonly path: 'completions' | 'chat/completions';
   readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** The first parameter of a request that cannot be had from a server of this kind; null when all can. */
+export function unsupportedParam(server: RemoteServer, sampling: SamplingParams): string | null {
+  if ((sampling.logprobs ?? null) !== null) return 'logprobs';
+  if (server !== 'openai') return null;
+  if (sampling.topK > 0) return 'topK';
+  if ((sampling.minP ?? 0) > 0) return 'minP';
+  if ((sampling.repetitionPenalty ?? 1) !== 1) return 'repetitionPenalty';
+  return (sampling.logitBias ?? []).length > 0 ? 'logitBias' : null;
 }
 
 /** By token ids, in and out. */
@@ -27,17 +37,29 @@ export function callByTokens(
     ...standardFields(model, request),
     prompt: [...promptTokenIds, ...outputTokenIds],
     top_k: sampling.topK === 0 ? -1 : sampling.topK,
-    min_p: 0,
+    min_p: sampling.minP ?? 0,
   };
+  const biases = sampling.logitBias ?? [];
   if (server === 'llama.cpp') {
-    const body = { ...common, repeat_penalty: 1, logprobs: 1, cache_prompt: cacheScope !== null };
-    return { path: 'completions', body };
+    return {
+      path: 'completions',
+      body: {
+        ...common,
+        repeat_penalty: sampling.repetitionPenalty ?? 1,
+        // Penalties look at the whole context, not at its last 64 tokens.
+        repeat_last_n: promptTokenIds.length + request.maxTokens,
+        logit_bias: biases,
+        logprobs: 1,
+        cache_prompt: cacheScope !== null,
+      },
+    };
   }
   return {
     path: 'completions',
     body: {
       ...common,
-      repetition_penalty: 1,
+      repetition_penalty: sampling.repetitionPenalty ?? 1,
+      ...(biases.length === 0 ? {} : { logit_bias: Object.fromEntries(biases) }),
       stop_token_ids: stopTokenIds,
       return_token_ids: true,
       // Tenants do not find each other's prefixes. Hashed, so that a server's log holds no user's id.
@@ -79,6 +101,8 @@ function standardFields(model: string, request: SequenceRequest): Record<string,
     max_tokens: maxTokens - outputTokenIds.length,
     temperature: sampling.temperature,
     top_p: sampling.topP,
+    frequency_penalty: sampling.frequencyPenalty ?? 0,
+    presence_penalty: sampling.presencePenalty ?? 0,
     // Servers draw by (seed, tokens since the request): a reply that goes on must not draw its beginning's numbers again.
     // 31 bits, because llama.cpp takes the largest 32-bit number for "any".
     seed: (sampling.seed + outputTokenIds.length) & 0x7fff_ffff,

@@ -3,6 +3,7 @@
 import type {
   Engine,
   EngineStats,
+  SamplingParams,
   SequenceFinish,
   SequenceListener,
   SequenceRequest,
@@ -28,6 +29,8 @@ export interface RemoteEngineOptions {
   readonly maxNumSeqs: number;
   readonly contextLength: number;
   readonly vocabSize: number;
+  /** The first sampling parameter that this server does not know; null when it knows all. */
+  readonly unsupportedParam: (sampling: SamplingParams) => string | null;
   /** How long a sequence asks again of a server that is away or busy. */
   readonly unavailableMs: number;
   /** A listener threw: the engine goes on, the caller has a bug. */
@@ -79,6 +82,13 @@ export class RemoteEngine implements Engine {
     // One reply to a request: the generate activity asks for more one by one.
     const bounds = { poolTokens: contextLength, blockSize: 1, maxNumSeqs: 1 };
     checkRequest(request, { vocabSize, contextLength, ...bounds });
+    const param = this.#options.unsupportedParam(request.sampling);
+    if (param !== null) {
+      throw new AppError('INVALID_REQUEST', {
+        message: `this pool’s server does not know ${param}`,
+        param,
+      });
+    }
     this.#sequences.set(request.seqId, {
       request,
       listener,

@@ -16,6 +16,9 @@ params.n_ctx = int(slots) * int(context)
 params.cpuparams.n_threads = 1
 params.cpuparams.poll = 0
 params.warmup = False
+# A prompt computed in other portions gives other last bits, and now and then another token: unless a request asks for
+# reuse, none is made.
+params.cache_prompt = False
 params.api_keys = keys
 server = xllamacpp.Server(params)
 print(f"listening {server.listening_address}", flush=True)

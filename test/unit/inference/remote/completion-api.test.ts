@@ -2,19 +2,29 @@ import {
   callByText,
   callByTokens,
   readChunk,
+  unsupportedParam,
 } from '../../../../inference/remote/completion-api.ts';
+import type { SamplingParams } from '../../../../contracts/engine.ts';
 import { MessageCodec } from '../../../../inference/remote/message-codec.ts';
 import { byteVocabulary } from '../../../helpers/byte-vocabulary.ts';
 import { sequenceRequest } from '../../../helpers/engine-runs.ts';
 
 const SAMPLING = { temperature: 0.7, topP: 0.9, topK: 40, seed: 5 };
+const EVERYTHING: SamplingParams = {
+  ...SAMPLING,
+  minP: 0.05,
+  repetitionPenalty: 1.2,
+  frequencyPenalty: 0.3,
+  presencePenalty: 0.4,
+  logitBias: [[17, -100]],
+};
 
 describe('callByTokens', () => {
   it.each(['vllm', 'sglang'] as const)('asks %s for everything that a sequence says', (server) => {
     const request = sequenceRequest([1, 2, 3], {
       outputTokenIds: [4, 5],
       maxTokens: 10,
-      sampling: SAMPLING,
+      sampling: EVERYTHING,
       stopTokenIds: [9],
     });
     const { path, body } = callByTokens(server, 'm', request);
@@ -28,8 +38,11 @@ describe('callByTokens', () => {
       temperature: 0.7,
       top_p: 0.9,
       top_k: 40,
-      min_p: 0,
-      repetition_penalty: 1,
+      min_p: 0.05,
+      repetition_penalty: 1.2,
+      frequency_penalty: 0.3,
+      presence_penalty: 0.4,
+      logit_bias: { 17: -100 },
       seed: 7,
       stop_token_ids: [9],
       return_token_ids: true,
@@ -45,7 +58,18 @@ describe('callByTokens', () => {
       logprobs: 1,
       cache_prompt: true,
       top_k: -1,
+      min_p: 0,
       repeat_penalty: 1,
+      logit_bias: [],
+    });
+    const all = callByTokens('llama.cpp', 'm', sequenceRequest([1], { sampling: EVERYTHING }));
+    expect(all.body).toMatchObject({
+      min_p: 0.05,
+      repeat_penalty: 1.2,
+      repeat_last_n: 11,
+      frequency_penalty: 0.3,
+      presence_penalty: 0.4,
+      logit_bias: [[17, -100]],
     });
     expect(body).not.toHaveProperty('cache_salt');
     const alone = sequenceRequest([1], { cacheScope: null });
@@ -73,6 +97,26 @@ describe('callByTokens', () => {
   });
 });
 
+describe('unsupportedParam', () => {
+  const off = { ...SAMPLING, topK: 0 };
+
+  it.each(['vllm', 'sglang', 'llama.cpp'] as const)('finds logprobs alone on %s', (server) => {
+    expect(unsupportedParam(server, EVERYTHING)).toBeNull();
+    expect(unsupportedParam(server, { ...EVERYTHING, logprobs: 0 })).toBe('logprobs');
+  });
+
+  it.each([
+    ['topK', { topK: 1 }],
+    ['minP', { minP: 0.1 }],
+    ['repetitionPenalty', { repetitionPenalty: 1.1 }],
+    ['logitBias', { logitBias: [[1, 1]] as const }],
+    ['logprobs', { logprobs: 0 }],
+    [null, { minP: 0, repetitionPenalty: 1, logitBias: [], logprobs: null }],
+  ])('finds %s on any other server', (param, more) => {
+    expect(unsupportedParam('openai', { ...off, ...more })).toBe(param);
+  });
+});
+
 describe('callByText', () => {
   const codec = new MessageCodec(byteVocabulary());
   const messages = [
@@ -93,6 +137,8 @@ describe('callByText', () => {
         max_tokens: 10,
         temperature: 0.7,
         top_p: 0.9,
+        frequency_penalty: 0,
+        presence_penalty: 0,
         seed: 5,
       },
     });

@@ -24,6 +24,7 @@ function engineOn(client: RemoteClient, more: Partial<RemoteEngineOptions> = {})
     maxNumSeqs: 2,
     contextLength: 100,
     vocabSize: 1000,
+    unsupportedParam: ({ topK }) => (topK === 99 ? 'topK' : null),
     unavailableMs: 5000,
     ...more,
   });
@@ -252,6 +253,10 @@ describe('RemoteEngine', () => {
     expect(submitting(long)).toThrow(expect.objectContaining({ code: 'CONTEXT_LENGTH_EXCEEDED' }));
     expect(submitting(sequenceRequest([1000]))).toThrow(
       expect.objectContaining({ code: 'INVALID_REQUEST' }),
+    );
+    const sampling = { temperature: 0, topP: 1, topK: 99, seed: 1 };
+    expect(submitting(sequenceRequest([5], { sampling }))).toThrow(
+      expect.objectContaining({ code: 'INVALID_REQUEST', param: 'topK' }),
     );
     const live = sequenceRequest([5]);
     const ended = runSequence(engine, live);
