@@ -6,6 +6,7 @@ import type { RemotePool } from '../contracts/catalog.ts';
 import type { SequenceRequest, ServedModel } from '../contracts/engine.ts';
 import { chatTemplateOf } from './chat-template.ts';
 import { callByText, callByTokens, readChunk, unsupportedParam } from './remote/completion-api.ts';
+import type { CompletionCall, RemoteServer } from './remote/completion-api.ts';
 import { postForEvents } from './remote/event-stream.ts';
 import { MessageCodec } from './remote/message-codec.ts';
 import { RemoteEngine } from './remote/remote-engine.ts';
@@ -43,25 +44,25 @@ export function remoteModel(
   { pool, apiKey, onListenerError }: Omit<RemotePoolOptions, 'tokenizerPath'>,
   vocabulary: Vocabulary,
 ): ServedModel {
-  const { server, model } = pool;
-  const codec = new MessageCodec(vocabulary);
-  const template = chatTemplateOf(vocabulary.family, vocabulary);
-  const callOf = (request: SequenceRequest): ReturnType<typeof callByTokens> =>
-    server === 'openai' ? callByText(model, request, codec) : callByTokens(server, model, request);
+  const { server, model, timeouts } = pool;
+  const { callOf, ...speech } =
+    server === 'openai' ? byText(model, vocabulary) : byTokens(server, model, vocabulary);
   const Agent = pool.base_url.startsWith('https:') ? https.Agent : http.Agent;
   const agent = new Agent({ keepAlive: true });
-  const headers: Record<string, string> =
-    apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
-  const timeouts = {
-    connectMs: pool.timeouts.connect_ms,
-    firstEventMs: pool.timeouts.first_token_ms,
-    betweenEventsMs: pool.timeouts.between_tokens_ms,
+  const connection = {
+    headers: apiKey === null ? {} : { authorization: `Bearer ${apiKey}` },
+    timeouts: {
+      connectMs: timeouts.connect_ms,
+      firstEventMs: timeouts.first_token_ms,
+      betweenEventsMs: timeouts.between_tokens_ms,
+    },
+    agent,
   };
   const client: RemoteClient = async function* (request, signal) {
     const { path, body } = callOf(request);
     const url = new URL(`${pool.base_url.replace(/\/+$/, '')}/${path}`);
-    const options = { headers, body: JSON.stringify(body), timeouts, signal, agent };
-    for await (const data of postForEvents(url, options)) {
+    const events = postForEvents(url, { ...connection, body: JSON.stringify(body), signal });
+    for await (const data of events) {
       if (data === '[DONE]') return;
       const chunk = readChunk(data);
       yield { ...chunk, tokenIds: tokenIdsOf(chunk, server, vocabulary) };
@@ -73,27 +74,55 @@ export function remoteModel(
     contextLength: pool.context_length,
     vocabSize: vocabulary.vocabSize,
     unsupportedParam: (sampling) => unsupportedParam(server, sampling),
-    unavailableMs: pool.timeouts.unavailable_ms,
+    unavailableMs: timeouts.unavailable_ms,
     onListenerError,
   });
-  const stopTokenIds = [
-    template.endId,
-    vocabulary.eosTokenId,
-    vocabulary.controlTokenId('<|endoftext|>'),
-  ].filter((id) => typeof id === 'number');
   return {
     name: model,
     contextLength: pool.context_length,
     engine,
-    continuation: server === 'openai' ? 'text' : 'tokens',
-    stopTokenIds: server === 'openai' ? [] : [...new Set(stopTokenIds)],
-    encodePrompt: (messages) =>
-      server === 'openai' ? codec.encode(messages) : template.render(messages),
+    ...speech,
     createTextStream: (stop) => new TokenTextStream((id) => vocabulary.bytesOf(id), stop),
     close: async () => {
       await engine.close();
       agent.destroy();
       vocabulary.close();
     },
+  };
+}
+
+/** How a pool's sequences are put to its server. */
+type Speech = Pick<ServedModel, 'continuation' | 'stopTokenIds' | 'encodePrompt'> & {
+  readonly callOf: (request: SequenceRequest) => CompletionCall;
+};
+
+/** The template and the ends are ours, the server takes and gives ids. */
+function byTokens(
+  server: Exclude<RemoteServer, 'openai'>,
+  model: string,
+  vocabulary: Vocabulary,
+): Speech {
+  const template = chatTemplateOf(vocabulary.family, vocabulary);
+  const ends = [
+    template.endId,
+    vocabulary.eosTokenId,
+    vocabulary.controlTokenId('<|endoftext|>'),
+  ].filter((id) => typeof id === 'number');
+  return {
+    continuation: 'tokens',
+    stopTokenIds: [...new Set(ends)],
+    encodePrompt: (messages) => template.render(messages),
+    callOf: (request) => callByTokens(server, model, request),
+  };
+}
+
+/** The template and the ends are the server's; ids only carry messages from here to the client. */
+function byText(model: string, vocabulary: Vocabulary): Speech {
+  const codec = new MessageCodec(vocabulary);
+  return {
+    continuation: 'text',
+    stopTokenIds: [],
+    encodePrompt: (messages) => codec.encode(messages),
+    callOf: (request) => callByText(model, request, codec),
   };
 }
