@@ -82,6 +82,14 @@ export const ENVIRONMENT = z.object({
     .max(256)
     .default(0)
     .describe('Threads of one engine; 0 = the machine’s cores.'),
+  ENGINE_STALL_MS: ms(500, 600_000)
+    .default(1500)
+    .describe(
+      'An engine that has work and makes no step for this long fails /healthz; or for four full steps, if those take longer here.',
+    ),
+  ENGINE_STALL_EXIT_MS: ms(1000, 3_600_000)
+    .default(10_000)
+    .describe('… and for this long ends its worker, so that its turns go on elsewhere.'),
   FLUSH_MS: ms(0, 1000)
     .default(10)
     .describe('Tokens are gathered this long before they are appended to the turn log.'),
@@ -116,7 +124,11 @@ export interface Config {
     readonly namespace: string;
     readonly workflowBundle: string;
   };
-  readonly engine: { readonly threads: number };
+  readonly engine: {
+    readonly threads: number;
+    readonly stallMs: number;
+    readonly stallExitMs: number;
+  };
   readonly generate: { readonly flushMs: number; readonly flushTokens: number };
 }
 
@@ -152,7 +164,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       namespace: each.TEMPORAL_NAMESPACE,
       workflowBundle: resolve(each.WORKFLOW_BUNDLE),
     },
-    engine: { threads: each.INFERENCE_THREADS },
+    engine: {
+      threads: each.INFERENCE_THREADS,
+      stallMs: each.ENGINE_STALL_MS,
+      stallExitMs: each.ENGINE_STALL_EXIT_MS,
+    },
     generate: { flushMs: each.FLUSH_MS, flushTokens: each.FLUSH_TOKENS },
   });
 }

@@ -25,7 +25,7 @@ main('inference-worker', async () => {
   if (pool === undefined)
     throw new Error(`--pool must be one of ${Object.keys(catalog.pools).join(', ')}`);
 
-  const { model, isAlive } = createPoolModel({
+  const poolModel = createPoolModel({
     config,
     pool,
     env: process.env,
@@ -36,8 +36,16 @@ main('inference-worker', async () => {
       logger.fatal({ error }, 'the engine failed');
       void shutdown.stop(1);
     },
+    // Its thread may never come back, and both a close and an orderly exit would wait for it. Its heartbeats end with the
+    // process, so the turns continue elsewhere.
+    onStalled: (stalledMs) => {
+      logger.fatal({ stalledMs }, 'the engine stalled, the process kills itself');
+      process.kill(process.pid, 'SIGKILL');
+    },
   });
-  shutdown.onStop('model', () => model.close());
+  const { model, isAlive } = poolModel;
+  shutdown.onStop('model', () => poolModel.close());
+  logger.info({ stallMs: await poolModel.prove() }, 'the engine gave its first token');
   observeEngine(metrics, poolName, model.engine);
 
   const hub = new ChannelHub(

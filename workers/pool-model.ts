@@ -6,7 +6,8 @@ import { createRemoteModel } from '../inference/remote-pool.ts';
 import { createServedModel } from '../inference/served-model.ts';
 import { inHome } from '../process/config.ts';
 import type { Config } from '../process/config.ts';
-import { createEngineHealth } from './engine-health.ts';
+import { EngineHealth } from './engine-health.ts';
+import { probeEngine } from './engine-probe.ts';
 
 export interface PoolModelOptions {
   readonly config: Config;
@@ -16,16 +17,25 @@ export interface PoolModelOptions {
   readonly onStep: (step: StepRecord) => void;
   readonly onListenerError: (error: unknown) => void;
   readonly onFailure: (error: Error) => void;
+  /** The engine has had work and made no step for config.engine.stallExitMs. */
+  readonly onStalled: (stalledMs: number) => void;
 }
 
 export interface PoolModel {
   readonly model: ServedModel;
   readonly isAlive: () => boolean;
+  /**
+   * Generates the first token and watches the engine from then on. Turns come after it.
+   * @returns the longest step without which the engine counts as stalled, ms; null where nothing is watched
+   * @throws Error when there is no token
+   */
+  prove(): Promise<number | null>;
+  close(): Promise<void>;
 }
 
 /** @throws AppError INVALID_REQUEST when a file cannot be used; Error when a remote pool's key is missing */
 export function createPoolModel(options: PoolModelOptions): PoolModel {
-  const { config, pool, env, onStep, onListenerError, onFailure } = options;
+  const { config, pool, env, onStep, onListenerError, onFailure, onStalled } = options;
   if (pool.kind === 'remote') {
     const model = createRemoteModel({
       pool,
@@ -33,8 +43,13 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
       apiKey: keyOf(env, pool.api_key_env),
       onListenerError,
     });
-    // Its requests have time-outs of their own, and a new worker would ask the same server.
-    return { model, isAlive: () => true };
+    // Its requests have time-outs of their own, a new worker would ask the same server, and a first token may cost money.
+    return {
+      model,
+      isAlive: () => true,
+      prove: () => Promise.resolve(null),
+      close: () => model.close(),
+    };
   }
   const model = createServedModel({
     modelPath: inHome(config, pool.weights),
@@ -49,7 +64,24 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
     onListenerError,
     onFailure,
   });
-  return { model, isAlive: createEngineHealth(model.engine) };
+  const { stallMs, stallExitMs } = config.engine;
+  const health = new EngineHealth(() => model.engine.stats(), {
+    stallMs,
+    exitMs: stallExitMs,
+    onStalled,
+  });
+  return {
+    model,
+    isAlive: () => health.isAlive,
+    prove: async () => {
+      health.start(await probeEngine(model, pool.max_num_batched_tokens));
+      return health.stallMs;
+    },
+    close: () => {
+      health.stop();
+      return model.close();
+    },
+  };
 }
 
 function keyOf(env: NodeJS.ProcessEnv, name: string | undefined): string | null {
