@@ -9,6 +9,8 @@ export interface EngineSettings {
   readonly maxNumBatchedTokens: number;
   readonly maxNumSeqs: number;
   readonly kvPoolBytes: number;
+  /** Left out = no prompt lookup. */
+  readonly maxDraftTokens?: number;
   readonly onStep?: (step: StepRecord) => void;
 }
 

@@ -7,6 +7,7 @@ import { runChunked } from './chunked.ts';
 import { runContinuous } from './continuous.ts';
 import { runFootprint } from './footprint.ts';
 import { runGreedy } from './greedy.ts';
+import { runLookup } from './lookup.ts';
 import { runNative } from './native.ts';
 import { runPeers } from './peers.ts';
 import { runPerplexity } from './perplexity.ts';
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<void> 
   admission: runAdmission,
   chunked: runChunked,
   prefix: runPrefix,
+  lookup: runLookup,
   perplexity: runPerplexity,
   greedy: runGreedy,
   footprint: runFootprint,

@@ -35,7 +35,7 @@ async function openPeers(options: BenchOptions): Promise<[string, () => Promise<
   const { model, threads, peers } = options;
   const python = join(peers, 'openvino', 'venv', 'bin', 'python');
   const openvino = [python, 'bench/peers/openvino/serve.py', model, String(threads)];
-  const node = ['node', 'bench/peers/node-llama-cpp/serve.mjs', model, String(threads)];
+  const node = ['node', join(peers, 'node-llama-cpp', 'serve.mjs'), model, String(threads)];
   const all: [string, () => Promise<Contender>][] = llamaCppContenders(options).map((each) => [
     each.name,
     () => Promise.resolve(each),

@@ -1,0 +1,172 @@
+// Prompt lookup on Spec-Bench: wall time with and without it, one conversation at a time, and whether the texts are equal.
+// The questions are read at run time; reports name categories and counts only.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { ChatMlTemplate } from '../../inference/chat-template.ts';
+import { quantile, spread } from '../statistics.ts';
+import { generate, openEngine } from './engine-run.ts';
+import type { OpenEngine } from './engine-run.ts';
+import type { BenchOptions } from './options.ts';
+import { Report } from './report.ts';
+
+const MAX_TOKENS = 128;
+const MAX_PROMPT = 1024;
+const DRAFT_TOKENS = 10;
+/** Questions of each category; the eight small categories count as one, as in the paper. */
+const PER_CATEGORY = 8;
+const SINGLE_CATEGORIES = ['translation', 'summarization', 'qa', 'math_reasoning', 'rag'];
+
+interface Question {
+  readonly category: string;
+  readonly text: string;
+}
+
+interface Run {
+  readonly category: string;
+  readonly offMs: number;
+  readonly onMs: number;
+  readonly isEqual: boolean;
+  readonly distinctPairs: number;
+}
+
+export async function runLookup(options: BenchOptions): Promise<void> {
+  const report = new Report(options.out, 'lookup');
+  const questions = readQuestions(options.data);
+  if (questions === null) {
+    report.line({ skipped: 'spec-bench.jsonl.gz is absent' });
+    return;
+  }
+  const open = (maxDraftTokens: number): OpenEngine =>
+    openEngine(options, {
+      maxNumBatchedTokens: 512,
+      maxNumSeqs: 8,
+      kvPoolBytes: 96 << 20,
+      maxDraftTokens,
+    });
+  const [off, on] = [open(0), open(DRAFT_TOKENS)];
+  const template = new ChatMlTemplate(off.native);
+  const runs: Run[] = [];
+  for (const { category, text } of questions) {
+    const prompt = template.render([{ role: 'user', content: text }]).slice(-MAX_PROMPT);
+    const one = await time(off, prompt, template.endId);
+    const other = await time(on, prompt, template.endId);
+    // The first question of all warms both up.
+    if (runs.length === 0) {
+      await time(off, prompt, template.endId);
+      await time(on, prompt, template.endId);
+    }
+    runs.push({
+      category,
+      offMs: one.ms,
+      onMs: other.ms,
+      isEqual: one.tokenIds.join() === other.tokenIds.join(),
+      distinctPairs: distinctPairs(one.tokenIds),
+    });
+  }
+  const { speculation } = on.engine.stats();
+  await Promise.all([off.engine.close(), on.engine.close()]);
+  const categories = [...new Set(runs.map(({ category }) => category))];
+  const findings = [
+    summarise('overall', runs),
+    ...categories.map((name) =>
+      summarise(
+        name,
+        runs.filter(({ category }) => category === name),
+      ),
+    ),
+  ];
+  for (const finding of findings) report.line(finding);
+  report.line({ ...speculation, maxDraftTokens: DRAFT_TOKENS, maxTokens: MAX_TOKENS });
+  report.table([
+    [
+      'category',
+      'questions',
+      'wall time without ÷ with',
+      'of each question',
+      'equal',
+      'distinct pairs',
+    ],
+    ...findings.map((each) => [
+      each.category,
+      each.questions,
+      `**${each.ratio}**`,
+      `${each.ratios.median} (${each.ratios.min}–${each.ratios.max})`,
+      `${each.equal} of ${each.questions}`,
+      each.distinctPairs,
+    ]),
+  ]);
+  report.plot('Prompt lookup: wall time without ÷ with', 'greedy, one sequence at a time', [
+    {
+      title: 'Spec-Bench category',
+      bars: findings.map(({ category, ratio }) => ({
+        label: category,
+        value: ratio,
+        isOurs: category === 'overall',
+      })),
+    },
+  ]);
+}
+
+interface Finding {
+  readonly category: string;
+  readonly questions: number;
+  /** Of the sums. */
+  readonly ratio: number;
+  readonly ratios: ReturnType<typeof spread>;
+  readonly equal: number;
+  /** Median share of pairs of neighbours that occur once: a small model that loops makes guessing easy. */
+  readonly distinctPairs: number;
+}
+
+function summarise(category: string, runs: readonly Run[]): Finding {
+  const sum = (of: (run: Run) => number): number =>
+    runs.reduce((total, each) => total + of(each), 0);
+  return {
+    category,
+    questions: runs.length,
+    ratio: Number((sum(({ offMs }) => offMs) / sum(({ onMs }) => onMs)).toPrecision(3)),
+    ratios: spread(runs.map(({ offMs, onMs }) => offMs / onMs)),
+    equal: runs.filter(({ isEqual }) => isEqual).length,
+    distinctPairs: Number(
+      quantile(
+        runs.map((each) => each.distinctPairs),
+        0.5,
+      ).toPrecision(2),
+    ),
+  };
+}
+
+async function time(
+  { engine }: OpenEngine,
+  prompt: readonly number[],
+  endId: number,
+): Promise<{ ms: number; tokenIds: readonly number[] }> {
+  const since = performance.now();
+  const { tokenIds } = await generate(engine, prompt, MAX_TOKENS, { stopTokenIds: [endId] });
+  return { ms: performance.now() - since, tokenIds };
+}
+
+function distinctPairs(tokenIds: readonly number[]): number {
+  const pairs = tokenIds.slice(1).map((id, index) => `${tokenIds[index]} ${id}`);
+  return pairs.length === 0 ? 1 : new Set(pairs).size / pairs.length;
+}
+
+function readQuestions(folder: string): Question[] | null {
+  const path = join(folder, 'spec-bench.jsonl.gz');
+  if (!existsSync(path)) return null;
+  const all = gunzipSync(readFileSync(path))
+    .toString('utf8')
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const { category, turns } = JSON.parse(line) as { category: string; turns: string[] };
+      const isSingle = SINGLE_CATEGORIES.includes(category);
+      return { category: isSingle ? category : 'multi-turn, first', text: turns[0] ?? '' };
+    });
+  return [...new Set(all.map(({ category }) => category))].flatMap((name) => {
+    const some = all.filter(({ category }) => category === name);
+    const step = Math.floor(some.length / PER_CATEGORY);
+    return some.filter((_, index) => index % step === 0).slice(0, PER_CATEGORY);
+  });
+}
