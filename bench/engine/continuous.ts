@@ -53,8 +53,8 @@ type Source = (pair: number) => RequestLengths[] | null;
 
 function sources({ data, only }: BenchOptions): [string, Source][] {
   const all: [string, Source][] = [
-    ['exponential', (pair) => exponentialLengths(96, pair, { promptTokens: 32, meanOutput: 64 })],
-    ['azure', (pair) => azureLengths(data, { first: pair * 1000, count: 40, ...AZURE })],
+    ['exponential', (pair) => exponentialLengths(64, pair, { promptTokens: 32, meanOutput: 64 })],
+    ['azure', (pair) => azureLengths(data, { first: pair * 1000, count: 24, ...AZURE })],
   ];
   return all.filter(([name]) => only.length === 0 || only.includes(name));
 }

@@ -53,13 +53,13 @@ export async function runFootprint(options: BenchOptions): Promise<void> {
   ]);
 }
 
-/** Every block is written once, so that the pool is memory and not only addresses. */
+/** Every block is written, so that the pool is memory and not only addresses: as many sequences as fill it, all at once. */
 async function fillPool({ engine, native }: OpenEngine): Promise<void> {
-  const length = 1024;
-  const count = Math.floor((native.numBlocks * native.blockSize) / (length + native.blockSize));
-  // Blocks freed first are taken first: one sequence after another walks through the pool.
+  const [prompt, output] = [1000, 24];
+  const blocks = Math.ceil((prompt + output) / native.blockSize);
+  const count = Math.floor(native.numBlocks / blocks);
   await Promise.all(
-    Array.from({ length: count + 1 }, (_, seed) => generate(engine, promptOf(seed, length), 2)),
+    Array.from({ length: count }, (_, seed) => generate(engine, promptOf(seed, prompt), output)),
   );
 }
 

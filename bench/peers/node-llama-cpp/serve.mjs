@@ -15,22 +15,25 @@ const llama = await getLlama({
   logLevel: LlamaLogLevel.disabled,
 });
 const model = await llama.loadModel({ modelPath: path });
-/** One context for each number of sequences: it is fixed when a context is made. */
+/** Sequences by their number: a context is made for a fixed one. */
 const contexts = new Map();
 
-async function contextFor(numSeqs) {
+async function sequencesFor(numSeqs) {
   if (!contexts.has(numSeqs)) {
+    const context = await model.createContext({
+      sequences: numSeqs,
+      contextSize: 1024,
+      batchSize: 2048,
+      threads: { ideal: Number(threads), min: Number(threads) },
+    });
     contexts.set(
       numSeqs,
-      await model.createContext({
-        sequences: numSeqs,
-        contextSize: 1024,
-        batchSize: 2048,
-        threads: { ideal: Number(threads), min: Number(threads) },
-      }),
+      Array.from({ length: numSeqs }, () => context.getSequence()),
     );
   }
-  return contexts.get(numSeqs);
+  const sequences = contexts.get(numSeqs);
+  for (const sequence of sequences) await sequence.clearHistory();
+  return sequences;
 }
 
 async function generate(sequence, prompt, count) {
@@ -44,13 +47,11 @@ async function generate(sequence, prompt, count) {
 }
 
 async function run({ prompts, decodeTokens }) {
-  const context = await contextFor(prompts.length);
-  const sequences = prompts.map(() => context.getSequence());
+  const sequences = await sequencesFor(prompts.length);
   const since = performance.now();
   const times = await Promise.all(
     prompts.map((prompt, index) => generate(sequences[index], prompt, decodeTokens)),
   );
-  for (const sequence of sequences) sequence.dispose();
   const first = Math.max(...times.map((each) => each[0]));
   const last = Math.max(...times.map((each) => each.at(-1)));
   return {
