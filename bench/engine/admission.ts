@@ -108,8 +108,9 @@ async function admit(
     kvPoolBytes: POOL_BYTES,
     onStep: () => {
       const { waiting, preempted, running, kvBlocks } = open.engine.stats();
-      // The end of a run has no queue, and at its beginning all are young.
-      if (waiting + preempted === 0 || lengths.length - live.size < running) return;
+      // The end of a run has no queue, at its beginning all are young, and between two of a lone one's steps none runs.
+      const numFinished = lengths.length - live.size;
+      if (waiting + preempted === 0 || numFinished < running || running === 0) return;
       const held = [...live.values()].slice(0, running).reduce((sum, each) => sum + each, 0);
       samples.push({ running, waste: 1 - held / (kvBlocks.used * open.native.blockSize) });
     },

@@ -24,7 +24,7 @@ interface Comparison {
   readonly theirs: Spread;
   /** Ours ÷ theirs, pair by pair. */
   readonly ratio: Spread;
-  /** What the roofline allows one run of ours at most is 1. */
+  /** Our median over what the roofline allows. */
   readonly rooflineShare: number;
   readonly ourResidentMB: number | null;
   readonly theirResidentMB: number | null;
@@ -62,7 +62,7 @@ export async function runPeers(options: BenchOptions): Promise<void> {
   report.line({ ...roofline });
   const ours = ourContender(options);
   const found: Comparison[] = [...kept];
-  for (const each of kept) report.line(each);
+  for (const each of kept) report.keep(each);
   for (const [, open] of peers) {
     const peer = await open();
     for (const workload of WORKLOADS) {

@@ -16,9 +16,13 @@ export class Report {
   }
 
   line(finding: object): void {
-    const line = `${JSON.stringify(finding)}\n`;
-    process.stdout.write(line);
-    appendFileSync(`${this.#path}.jsonl`, line);
+    process.stdout.write(`${JSON.stringify(finding)}\n`);
+    this.keep(finding);
+  }
+
+  /** As line(), but printed before: a finding of an earlier run. */
+  keep(finding: object): void {
+    appendFileSync(`${this.#path}.jsonl`, `${JSON.stringify(finding)}\n`);
   }
 
   /** @param rows the first is the header */
