@@ -138,7 +138,8 @@ function earlier(path: string): Comparison[] {
     .filter((line): line is Comparison => line.peer !== undefined && line.ratio !== undefined);
 }
 
-function summarise(report: Report, found: readonly Comparison[]): void {
+function summarise(report: Report, all: readonly Comparison[]): void {
+  const found = [...all].sort((one, other) => (one.peer < other.peer ? -1 : 1));
   const cell = ({ median, min, max }: Spread): string => `${median} (${min}–${max})`;
   report.table([
     [
@@ -171,14 +172,14 @@ function summarise(report: Report, found: readonly Comparison[]): void {
       value: theirs.median,
       range: [theirs.min, theirs.max] as const,
     }));
-    const all = rows.flatMap(({ ours }) => [ours.median]);
+    const medians = rows.map(({ ours }) => ours.median);
     const range = [
       Math.min(...rows.map(({ ours }) => ours.min)),
       Math.max(...rows.map(({ ours }) => ours.max)),
     ] as const;
     return {
       title: name,
-      bars: [{ label: 'Colloquy', value: spread(all).median, range, isOurs: true }, ...bars],
+      bars: [{ label: 'Colloquy', value: spread(medians).median, range, isOurs: true }, ...bars],
     };
   });
   report.plot(
