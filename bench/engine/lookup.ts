@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { ChatMlTemplate } from '../../inference/chat-template.ts';
+import { chatTemplateOf } from '../../inference/chat-template.ts';
 import { quantile, spread } from '../statistics.ts';
 import { generate, openEngine } from './engine-run.ts';
 import type { OpenEngine } from './engine-run.ts';
@@ -48,7 +48,7 @@ export async function runLookup(options: BenchOptions): Promise<void> {
       maxDraftTokens,
     });
   const [off, on] = [open(0), open(DRAFT_TOKENS)];
-  const template = new ChatMlTemplate(off.native);
+  const template = chatTemplateOf(off.native.info, off.native);
   const runs: Run[] = [];
   for (const { category, text } of questions) {
     const prompt = template.render([{ role: 'user', content: text }]).slice(-MAX_PROMPT);
