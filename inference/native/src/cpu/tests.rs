@@ -84,7 +84,9 @@ fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {
     for kind in TensorType::ALL {
         let expected = reference(kind);
         for kernels in Kernels::available() {
-            for num_threads in 1..=4 {
+            // How work is shared out does not depend on the format: one is enough for every number of threads.
+            let most = if kind == TensorType::Q4_1 { 4 } else { 2 };
+            for num_threads in 1..=most {
                 let mut sequence = Sequence::new(1, 23, 0..6);
                 let logits = step(
                     &mut executor(kind, kernels, num_threads),

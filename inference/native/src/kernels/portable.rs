@@ -25,18 +25,17 @@ pub fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
     } else {
         0.0
     };
-    let rounded = values.map(|value| i32::from((value * inverse + ROUND).to_bits() as i8));
-    let mut lanes = [[0; 8]; 2];
-    for (at, rounded) in rounded.iter().enumerate() {
-        lanes[at / (BLOCK / 2)][at % 8] += rounded;
+    let mut sum = 0;
+    for (quant, value) in out.quants.iter_mut().zip(values) {
+        let rounded = (value * inverse + ROUND).to_bits() as i8;
+        *quant = rounded;
+        sum += i32::from(rounded);
     }
-    let sums = lanes.map(|lanes| lanes.iter().sum::<i32>());
-    let sum = sums[0] + sums[1];
-    out.quants = rounded.map(|rounded| rounded as i8);
     out.scale = scale;
     out.sum = scale * sum as f32;
     out.integer_sum = sum;
-    out.first_sum = sums[0];
+    let front = out.quants[..BLOCK / 2].iter();
+    out.first_sum = front.map(|quant| i32::from(*quant)).sum();
 }
 
 #[inline(always)]
