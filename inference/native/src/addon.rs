@@ -16,6 +16,7 @@ use napi_derive::napi;
 
 use crate::batch::Batch;
 use crate::batch::adjustments::Adjustments;
+use crate::batch::copies::Copies;
 use crate::cpu::CpuExecutor;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -260,8 +261,10 @@ fn copied(batch: &ForwardBatch) -> Batch {
             .num_logprobs
             .as_ref()
             .map_or_else(Vec::new, |counts| counts.to_vec()),
-        copy_sources: copies.map_or_else(Vec::new, |copies| copies.sources.to_vec()),
-        copy_targets: copies.map_or_else(Vec::new, |copies| copies.targets.to_vec()),
+        copies: copies.map_or_else(Copies::default, |copies| Copies {
+            sources: copies.sources.to_vec(),
+            targets: copies.targets.to_vec(),
+        }),
     }
 }
 

@@ -1,8 +1,10 @@
 //! One step's work as it comes from JS, and the checks that make it safe to index with. Nothing below this file checks again.
 
 pub mod adjustments;
+pub mod copies;
 
 use self::adjustments::Adjustments;
+use self::copies::Copies;
 use crate::error::{Error, Result};
 use crate::kv_pool::KvPool;
 use crate::model::Shape;
@@ -29,9 +31,7 @@ pub struct Batch {
     pub adjustments: Adjustments,
     /// Empty where no sample asks; −1 for one that does not.
     pub num_logprobs: Vec<i32>,
-    /// Blocks copied before anything is written, in this order; swap blocks are numbered behind the pool's.
-    pub copy_sources: Vec<i32>,
-    pub copy_targets: Vec<i32>,
+    pub copies: Copies,
 }
 
 impl Batch {
@@ -106,13 +106,7 @@ impl Batch {
             let rows = starts[seq] as usize..starts[seq + 1] as usize;
             ensure(within(&self.positions[rows], len), "positions")?;
         }
-        let num_blocks = pool.num_blocks + pool.num_swap_blocks;
-        ensure(within(&self.copy_sources, num_blocks), "copies.sources")?;
-        ensure(
-            self.copy_targets.len() == self.copy_sources.len()
-                && within(&self.copy_targets, num_blocks),
-            "copies.targets",
-        )?;
+        self.copies.check(pool)?;
         let num_samples = self.sample_rows.len();
         ensure(within(&self.sample_rows, num_tokens), "sampleRows")?;
         ensure(
@@ -163,14 +157,6 @@ impl Batch {
     pub fn max_top(&self) -> usize {
         let most = self.num_logprobs.iter().copied().max().unwrap_or(0);
         usize::try_from(most).unwrap_or(0)
-    }
-
-    /// Source and target of each copy.
-    pub fn copies(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.copy_sources
-            .iter()
-            .zip(&self.copy_targets)
-            .map(|(source, target)| (*source as usize, *target as usize))
     }
 
     pub fn sampling(&self, sample: usize) -> Sampling {

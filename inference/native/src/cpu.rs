@@ -40,7 +40,7 @@ impl Executor for CpuExecutor {
     fn forward(&mut self, batch: &Batch, wants_logits: bool) -> Result<StepOutput> {
         batch.check(&self.model.shape, &self.pool)?;
         self.work.fit(&self.model.shape, batch);
-        self.pool.copy_blocks(batch.copies());
+        self.pool.copy_blocks(batch.copies.iter());
         let layers = self.pool.layers.iter_mut().map(|layer| {
             (
                 Shared::borrow(&mut layer.keys),

@@ -27,8 +27,10 @@ fn sound() -> Batch {
             penalties: vec![0.0, 3.5],
         },
         num_logprobs: vec![-1, 20],
-        copy_sources: vec![63, 0],
-        copy_targets: vec![64, 63],
+        copies: Copies {
+            sources: vec![63, 0],
+            targets: vec![64, 63],
+        },
     }
 }
 
@@ -148,11 +150,11 @@ fn each_field_out_of_range_is_refused_by_its_name() {
         ("numLogprobs", |batch| batch.num_logprobs[0] = -2),
         ("numLogprobs", |batch| batch.num_logprobs[1] = 21),
         ("numLogprobs", |batch| batch.num_logprobs.truncate(1)),
-        ("copies.sources", |batch| batch.copy_sources[0] = -1),
-        ("copies.sources", |batch| batch.copy_sources[1] = 68),
-        ("copies.targets", |batch| batch.copy_targets[0] = 68),
-        ("copies.targets", |batch| batch.copy_targets[1] = i32::MIN),
-        ("copies.targets", |batch| batch.copy_targets.truncate(1)),
+        ("copies.sources", |batch| batch.copies.sources[0] = -1),
+        ("copies.sources", |batch| batch.copies.sources[1] = 68),
+        ("copies.targets", |batch| batch.copies.targets[0] = 68),
+        ("copies.targets", |batch| batch.copies.targets[1] = i32::MIN),
+        ("copies.targets", |batch| batch.copies.targets.truncate(1)),
     ];
     for (index, (field, change)) in cases.iter().enumerate() {
         let message = outcome(change).expect_err(field).to_string();
