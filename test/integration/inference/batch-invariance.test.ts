@@ -1,0 +1,233 @@
+// The contract that lets a reply go on anywhere: a row's logits are the same 32-bit patterns however it was computed.
+// Compared bit by bit over random schedules with what each sequence gets alone, at once, and from nothing cached.
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { BLOCK_SIZE, NativeModel } from '../../../inference/native.ts';
+import { engineSchedules, MAX_PROMPT_TOKENS, runSchedule } from '../../helpers/engine-schedules.ts';
+import type {
+  EngineSchedule,
+  ScheduleBounds,
+  SequenceContent,
+} from '../../helpers/engine-schedules.ts';
+import { LogitsRecorder } from '../../helpers/logits-recorder.ts';
+import type { RecordedRow } from '../../helpers/logits-recorder.ts';
+import { describeWithModel, MODEL_PATH } from './native/model.ts';
+
+/** Random schedules over all tiny models together. */
+const NUM_SCHEDULES = Number(process.env['COLLOQUY_SCHEDULES'] ?? 200);
+const LIMIT_MS = 1_800_000;
+const ARCHITECTURES = ['llama3', 'qwen2', 'qwen3', 'gemma3'];
+const FIXTURES = join(__dirname, '..', '..', 'fixtures', 'architectures');
+
+interface Reference {
+  readonly tokenIds: readonly number[];
+  /** One string for each output token. */
+  readonly logprobs: readonly string[];
+  readonly reason: string;
+  readonly rowAt: ReadonlyMap<number, RecordedRow>;
+}
+
+/** What the schedules of this file had in them. */
+interface Coverage {
+  numRows: number;
+  numPreemptions: number;
+  hitTokens: number;
+  proposedTokens: number;
+  acceptedTokens: number;
+  numResumed: number;
+  numAborted: number;
+  numStopped: number;
+}
+
+const coverage: Coverage = {
+  numRows: 0,
+  numPreemptions: 0,
+  hitTokens: 0,
+  proposedTokens: 0,
+  acceptedTokens: 0,
+  numResumed: 0,
+  numAborted: 0,
+  numStopped: 0,
+};
+
+class InvarianceCheck {
+  readonly #model: NativeModel;
+  readonly #alone: NativeModel;
+  readonly #references = new Map<number, Reference>();
+
+  constructor(path: string, numBlocks: number) {
+    // Other threads, other places in the pool: neither may matter.
+    this.#alone = load(path, numBlocks, 1);
+    this.#model = load(path, numBlocks, 2);
+  }
+
+  get vocabSize(): number {
+    return this.#model.vocabSize;
+  }
+
+  close(): void {
+    this.#model.close();
+    this.#alone.close();
+  }
+
+  /** Runs the schedule; a sentence for each difference from the references. */
+  async differences(schedule: EngineSchedule): Promise<string[]> {
+    for (const { content } of schedule.sequences) await this.#refer(content);
+    const recorder = new LogitsRecorder(this.#model, schedule.numBlocks);
+    const { outputs, stats } = await runSchedule(
+      schedule,
+      recorder,
+      (content) => this.#referenceOf(content).tokenIds,
+    );
+    coverage.numRows += recorder.rows.length;
+    coverage.numPreemptions += stats.numPreemptions;
+    coverage.hitTokens += stats.prefixCache.hitTokens;
+    coverage.proposedTokens += stats.speculation.proposedTokens;
+    coverage.acceptedTokens += stats.speculation.acceptedTokens;
+    const found = recorder.rows.flatMap((row) => this.#rowDifferences(row));
+    const recorded = new Set(recorder.rows.map(({ seed, position }) => `${seed} ${position}`));
+    for (const [index, { content, abortAfter }] of schedule.sequences.entries()) {
+      const output = outputs[index];
+      if (output === undefined) throw new Error(`sequence ${index} never ended`);
+      const { tokenIds, numResumed, reason } = output;
+      const expected = this.#referenceOf(content);
+      if (numResumed > 0) coverage.numResumed += 1;
+      if (reason === 'abort') coverage.numAborted += 1;
+      if (reason === 'stop') coverage.numStopped += 1;
+      const whole = reason === 'abort' ? numResumed + (abortAfter ?? 0) : expected.tokenIds.length;
+      const same = <Value>(what: string, one: readonly Value[], other: readonly Value[]): void => {
+        if (JSON.stringify(one) !== JSON.stringify(other))
+          found.push(`sequence ${index} has other ${what} (${one.length}, not ${other.length})`);
+      };
+      same('tokens', tokenIds, expected.tokenIds.slice(0, whole));
+      same('logprobs', output.logprobs.map(exactly), expected.logprobs.slice(numResumed, whole));
+      if (reason !== 'abort' && reason !== expected.reason)
+        found.push(`sequence ${index} ended with ${reason}, not ${expected.reason}`);
+      // Every token that came out is known to have been compared.
+      for (let token = numResumed; token < tokenIds.length; token += 1) {
+        const position = content.promptTokenIds.length + token - 1;
+        if (!recorded.has(`${content.sampling.seed} ${position}`))
+          found.push(`position ${position} of sequence ${index} was not recorded`);
+      }
+    }
+    return found;
+  }
+
+  #rowDifferences({ seed, position, digest, sampledId }: RecordedRow): string[] {
+    const reference = this.#references.get(seed);
+    if (reference === undefined) return [`a row of seed ${seed}, which nobody has`];
+    const expected = reference.rowAt.get(position);
+    // A guess may be right beyond the stop id that ended the sequence: the reference has no such row.
+    if (expected === undefined) return reference.reason === 'stop' ? [] : [`a row at ${position}`];
+    return [
+      ...(digest === expected.digest ? [] : [`other logits at position ${position} of ${seed}`]),
+      ...(sampledId === expected.sampledId ? [] : [`another token at ${position} of ${seed}`]),
+    ];
+  }
+
+  #referenceOf(content: SequenceContent): Reference {
+    const reference = this.#references.get(content.sampling.seed);
+    if (reference === undefined) throw new Error('no reference was made');
+    return reference;
+  }
+
+  /** The sequence alone: its prompt in one step, then a token a step. */
+  async #refer(content: SequenceContent): Promise<void> {
+    if (this.#references.has(content.sampling.seed)) return;
+    const recorder = new LogitsRecorder(this.#alone);
+    const sequence = {
+      content,
+      arrivalStep: 0,
+      priority: 1,
+      cacheScope: null,
+      resumedShare: 0,
+      abortAfter: null,
+    };
+    const { outputs, stats } = await runSchedule(
+      {
+        sequences: [sequence],
+        options: { maxNumSeqs: 1, maxNumBatchedTokens: this.#alone.contextLength },
+        numBlocks: recorder.numBlocks,
+      },
+      recorder,
+      () => [],
+    );
+    const [output] = outputs;
+    if (output === undefined || stats.numSteps !== recorder.rows.length)
+      throw new Error('the reference is not a prompt at once and then a token a step');
+    this.#references.set(content.sampling.seed, {
+      tokenIds: output.tokenIds,
+      logprobs: output.logprobs.map(exactly),
+      reason: output.reason,
+      rowAt: new Map(recorder.rows.map((row) => [row.position, row])),
+    });
+  }
+}
+
+/** Numbers by their bits: −0 is not 0. */
+function exactly(value: unknown): string {
+  return JSON.stringify(value, (_key, each: unknown) => (Object.is(each, -0) ? '-0' : each));
+}
+
+function load(path: string, numBlocks: number, threads: number): NativeModel {
+  const probe = new NativeModel({ path, kvPoolBytes: 1 << 20, threads: 1 });
+  const { kvBytesPerToken } = probe.info;
+  probe.close();
+  return new NativeModel({ path, kvPoolBytes: numBlocks * BLOCK_SIZE * kvBytesPerToken, threads });
+}
+
+const blocksFor = (numTokens: number): number => Math.ceil(numTokens / BLOCK_SIZE);
+
+async function compareSchedules(
+  check: InvarianceCheck,
+  bounds: Omit<ScheduleBounds, 'vocabSize'>,
+  numRuns: number,
+): Promise<void> {
+  const schedules = engineSchedules({ ...bounds, vocabSize: check.vocabSize });
+  const property = fc.asyncProperty(schedules, async (schedule) => {
+    expect(await check.differences(schedule)).toEqual([]);
+  });
+  await fc.assert(property, { numRuns });
+}
+
+describe('the bits of a row’s logits', () => {
+  const maxOutputTokens = 96;
+  const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens);
+  const bounds = { maxNumSequences: 8, maxOutputTokens, minBlocks, maxBlocks: 4 * minBlocks };
+
+  it.each(ARCHITECTURES)(
+    'are the same in any schedule of a tiny %s',
+    async (name) => {
+      const check = new InvarianceCheck(join(FIXTURES, `${name}.gguf`), bounds.maxBlocks);
+      try {
+        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / ARCHITECTURES.length));
+      } finally {
+        check.close();
+      }
+    },
+    LIMIT_MS,
+  );
+
+  it('were compared in schedules that preempt, hit the cache, guess right and wrong, resume, abort and stop', () => {
+    expect(Object.entries(coverage).filter(([, count]) => count === 0)).toEqual([]);
+    expect(coverage.proposedTokens).toBeGreaterThan(coverage.acceptedTokens);
+  });
+});
+
+describeWithModel('the bits of a row’s logits on real weights', () => {
+  it(
+    'are the same in any schedule',
+    async () => {
+      const maxOutputTokens = 12;
+      const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens);
+      const bounds = { maxNumSequences: 5, maxOutputTokens, minBlocks, maxBlocks: 4 * minBlocks };
+      const check = new InvarianceCheck(MODEL_PATH, bounds.maxBlocks);
+      try {
+        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 40));
+      } finally {
+        check.close();
+      }
+    },
+    LIMIT_MS,
+  );
+});
