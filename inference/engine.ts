@@ -7,12 +7,12 @@ import type {
   SequenceFinish,
   SequenceListener,
   SequenceRequest,
-  TokenLogprobs,
 } from '../contracts/engine.ts';
 import { buildBatch } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
-import { addDrafts, numSamplesOf } from './drafting.ts';
-import type { Executor, StepLogprobs } from './forward-batch.ts';
+import { addDrafts } from './drafting.ts';
+import type { Executor } from './forward-batch.ts';
+import { LiveSequences } from './live-sequences.ts';
 import { PreemptionCost } from './preemption-cost.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkRequest } from './request-check.ts';
@@ -21,7 +21,8 @@ import type { Schedule, ScheduledSequence } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { Speculator } from './speculator.ts';
 import { SwapSpace } from './swap-space.ts';
-import { logprobsOf } from './step-logprobs.ts';
+import { TokenTaker } from './token-taker.ts';
+import type { StepSamples } from './token-taker.ts';
 
 export interface StepRecord {
   readonly numTokens: number;
@@ -59,8 +60,8 @@ export class StepEngine implements Engine {
   readonly #speculator: Speculator;
   readonly #cost: PreemptionCost;
   readonly #swap: SwapSpace;
-  /** Live replies by their request's id. */
-  readonly #groups = new Map<string, Set<Sequence>>();
+  readonly #taker: TokenTaker;
+  readonly #live = new LiveSequences();
   /** Sequences in the step under way, until its update is done; their blocks may be written. Null between steps. */
   #inFlight: ReadonlySet<Sequence> | null = null;
   /** Aborted while their step was under way: finished when it returns. */
@@ -73,7 +74,6 @@ export class StepEngine implements Engine {
   #arrivals = 0;
   #numSteps = 0;
   #numPreemptions = 0;
-  #lastTokenAtMs: number | null = null;
 
   /**
    * @param executor owned by the engine, closed by close()
@@ -93,13 +93,24 @@ export class StepEngine implements Engine {
       { blocks: this.#blocks, cache: this.#cache, swap: this.#swap, cost: this.#cost },
     );
     this.#speculator = new Speculator(options.maxDraftTokens ?? 0);
+    this.#taker = new TokenTaker({
+      scheduler: this.#scheduler,
+      cache: this.#cache,
+      speculator: this.#speculator,
+      live: this.#live,
+      contextLength,
+      vocabSize: executor.vocabSize,
+      isAborted: (sequence) => this.#abortedInFlight.has(sequence),
+      finish: (sequence, finish) => this.#finish(sequence, finish),
+      tell: (call) => this.#tell(call),
+    });
   }
 
   /** See Engine. @throws also GENERATION_FAILED once the engine is broken, OVERLOADED once it drains */
   submit(request: SequenceRequest, listener: SequenceListener): void {
     if (this.#failure !== null) throw new AppError('GENERATION_FAILED', { cause: this.#failure });
     if (this.#isDraining) throw new AppError('OVERLOADED', { message: 'the engine is stopping' });
-    if (this.#groups.has(request.seqId)) {
+    if (this.#live.has(request.seqId)) {
       throw new AppError('INVALID_REQUEST', {
         message: 'a sequence with this id is live',
         param: 'seqId',
@@ -110,8 +121,8 @@ export class StepEngine implements Engine {
     const { contextLength, maxNumSeqs, now = () => performance.now() } = this.#options;
     checkRequest(request, { vocabSize, contextLength, poolTokens, blockSize, maxNumSeqs });
     const sequence = new Sequence(request, listener, this.#arrivals++, now());
-    this.#groups.set(request.seqId, new Set([sequence]));
-    if (this.#isAtLength(sequence)) {
+    this.#live.add(sequence);
+    if (this.#taker.isAtLength(sequence)) {
       // Its caller hears of the end after submit() has returned, as of any other.
       queueMicrotask(() => this.#finish(sequence, { reason: 'length' }));
       return;
@@ -121,7 +132,7 @@ export class StepEngine implements Engine {
   }
 
   abort(seqId: string): void {
-    for (const sequence of this.#groups.get(seqId) ?? []) {
+    for (const sequence of this.#live.of(seqId)) {
       if (this.#inFlight?.has(sequence) === true) this.#abortedInFlight.add(sequence);
       else this.#finish(sequence, { reason: 'abort' });
     }
@@ -144,7 +155,7 @@ export class StepEngine implements Engine {
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
       numSwappedBlocks: this.#swap.numUsed,
-      lastTokenAtMs: this.#lastTokenAtMs,
+      lastTokenAtMs: this.#taker.lastTokenAtMs,
     };
   }
 
@@ -155,7 +166,7 @@ export class StepEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isDraining = true;
-    for (const seqId of [...this.#groups.keys()]) this.abort(seqId);
+    for (const { seqId } of this.#live.all()) this.abort(seqId);
     await this.#idle();
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -164,7 +175,7 @@ export class StepEngine implements Engine {
 
   /** For tests; the engine calls it when it becomes idle. @throws AppError INVARIANT_VIOLATED when blocks are lost or held twice */
   checkIntegrity(): void {
-    this.#scheduler.checkIntegrity(this.#live);
+    this.#scheduler.checkIntegrity(this.#live.all());
   }
 
   /** The loop starts in a microtask, so that sequences submitted together are batched together. */
@@ -181,17 +192,13 @@ export class StepEngine implements Engine {
     if (this.#failure === null) {
       try {
         const schedule = this.#scheduler.schedule();
-        if (schedule.scheduled.length > 0) this.#forward(this.#withDrafts(schedule));
-        else this.#checkIdle();
+        if (schedule.scheduled.length === 0) this.#checkIdle();
+        else this.#forward(addDrafts(schedule, this.#speculator, this.#scheduler, this.#options));
       } catch (error) {
         this.#fail(error);
       }
     }
     this.#wakeIdle();
-  }
-
-  #withDrafts(schedule: Schedule): Schedule {
-    return addDrafts(schedule, this.#speculator, this.#scheduler, this.#options);
   }
 
   #forward({ scheduled, preempted, copies }: Schedule): void {
@@ -206,7 +213,7 @@ export class StepEngine implements Engine {
           if (error !== null) throw error;
           this.#speculator.observeStep(batch.tokenIds.length, durationMs);
           this.#cost.observeStep(batch.tokenIds.length, durationMs);
-          this.#update(scheduled, sampled, sampledIds ?? new Int32Array(), logprobs);
+          this.#update(scheduled, sampled, { ids: sampledIds ?? new Int32Array(), logprobs });
           const numPreempted = preempted.length;
           const record = {
             numTokens: batch.tokenIds.length,
@@ -232,111 +239,24 @@ export class StepEngine implements Engine {
   #update(
     scheduled: readonly ScheduledSequence[],
     sampled: readonly ScheduledSequence[],
-    sampledIds: Int32Array,
-    logprobs: StepLogprobs | null,
+    samples: StepSamples,
   ): void {
     if (this.#failure !== null) return;
-    const { vocabSize } = this.#executor;
-    const numSamples = sampled.reduce((sum, each) => sum + numSamplesOf(each), 0);
-    if (sampledIds.length !== numSamples || !sampledIds.every((id) => id >= 0 && id < vocabSize)) {
-      throw new AppError('INVARIANT_VIOLATED', {
-        message: 'the executor did not return one token for each sample',
-      });
-    }
     this.#numSteps += 1;
     for (const { sequence, numTokens } of scheduled) {
       sequence.numComputedTokens += numTokens;
       this.#cache.register(sequence);
     }
-    let sample = 0;
-    for (const each of sampled) {
-      const end = sample + numSamplesOf(each);
-      const ids = sampledIds.subarray(sample, end);
-      if (each.sequence.numSeats > 1) this.#fork(each.sequence, ids, sample, logprobs);
-      else this.#takeAll(each, ids, sample, logprobs);
-      sample = end;
-    }
+    this.#taker.take(sampled, samples);
     // A listener may add to the set while this runs; iteration sees what is added.
     for (const sequence of this.#abortedInFlight) this.#finish(sequence, { reason: 'abort' });
-  }
-
-  /** The first tokens of the replies that share a prompt. */
-  #fork(
-    sequence: Sequence,
-    sampledIds: Int32Array,
-    first: number,
-    logprobs: StepLogprobs | null,
-  ): void {
-    const replies = [sequence];
-    if (!this.#abortedInFlight.has(sequence)) {
-      const forks = this.#scheduler.fork(sequence);
-      for (const fork of forks) this.#groups.get(sequence.seqId)?.add(fork);
-      replies.push(...forks);
-    }
-    for (const [index, reply] of replies.entries())
-      this.#take(reply, sampledIds[index] ?? 0, this.#logprobsOf(reply, first + index, logprobs));
-  }
-
-  #logprobsOf(
-    { request }: Sequence,
-    sample: number,
-    logprobs: StepLogprobs | null,
-  ): TokenLogprobs | null {
-    const numTop = request.sampling.logprobs ?? null;
-    return logprobs === null || numTop === null ? null : logprobsOf(logprobs, sample, numTop);
-  }
-
-  /**
-   * The sampled tokens of one sequence. What follows a guess counts only while the guess was right; the keys and values
-   * of the wrong ones are overwritten by whatever comes at their positions.
-   * @param first index of its first sample among all of the step
-   */
-  #takeAll(
-    { sequence, draft }: ScheduledSequence,
-    sampledIds: Int32Array,
-    first: number,
-    logprobs: StepLogprobs | null,
-  ): void {
-    const guesses = draft?.tokenIds ?? [];
-    let numAccepted = 0;
-    for (const [index, tokenId] of sampledIds.entries()) {
-      this.#take(sequence, tokenId, this.#logprobsOf(sequence, first + index, logprobs));
-      if (tokenId !== guesses[index]) break;
-      numAccepted += 1;
-      if (sequence.state === 'finished' || this.#abortedInFlight.has(sequence)) break;
-      sequence.numComputedTokens += 1;
-      this.#cache.register(sequence);
-    }
-    if (draft !== undefined) this.#speculator.settle(sequence, draft, numAccepted);
-  }
-
-  /** One sampled token; that of an aborted sequence is dropped. */
-  #take(sequence: Sequence, tokenId: number, logprobs: TokenLogprobs | null): void {
-    if (this.#abortedInFlight.has(sequence)) return;
-    this.#lastTokenAtMs = Date.now();
-    if (sequence.request.stopTokenIds.includes(tokenId)) {
-      this.#finish(sequence, { reason: 'stop' });
-      return;
-    }
-    sequence.tokenIds.push(tokenId);
-    const { listener, sampleIndex } = sequence;
-    const own = logprobs === null ? undefined : [logprobs];
-    this.#tell(() => listener.onTokens([tokenId], own, sampleIndex));
-    if (this.#abortedInFlight.has(sequence)) return;
-    if (this.#isAtLength(sequence)) this.#finish(sequence, { reason: 'length' });
-  }
-
-  #isAtLength({ numOutputTokens, tokenIds, request }: Sequence): boolean {
-    return numOutputTokens >= request.maxTokens || tokenIds.length >= this.#options.contextLength;
   }
 
   /** Ends a sequence, frees its blocks, then tells its listener; once. */
   #finish(sequence: Sequence, finish: SequenceFinish): void {
     if (sequence.state === 'finished') return;
     sequence.become('finished');
-    const group = this.#groups.get(sequence.seqId);
-    group?.delete(sequence);
-    if (group?.size === 0) this.#groups.delete(sequence.seqId);
+    this.#live.delete(sequence);
     this.#abortedInFlight.delete(sequence);
     try {
       this.#scheduler.remove(sequence);
@@ -345,7 +265,7 @@ export class StepEngine implements Engine {
     }
     const { listener, numCachedTokens, sampleIndex } = sequence;
     this.#tell(() => listener.onFinish(finish, numCachedTokens ?? 0, sampleIndex));
-    if (this.#groups.size === 0) this.#kick();
+    if (this.#live.isEmpty) this.#kick();
   }
 
   /** A broken executor or invariant ends every sequence; nothing is retried in place. */
@@ -353,7 +273,7 @@ export class StepEngine implements Engine {
     if (this.#failure !== null) return;
     const error = cause instanceof Error ? cause : new Error(String(cause));
     this.#failure = error;
-    for (const sequence of this.#live) this.#finish(sequence, { reason: 'error', error });
+    for (const sequence of this.#live.all()) this.#finish(sequence, { reason: 'error', error });
     this.#tell(() => this.#options.onFailure?.(error));
   }
 
@@ -368,12 +288,8 @@ export class StepEngine implements Engine {
     this.checkIntegrity();
   }
 
-  get #live(): Sequence[] {
-    return [...this.#groups.values()].flatMap((group) => [...group]);
-  }
-
   get #isIdle(): boolean {
-    return this.#groups.size === 0 && this.#inFlight === null;
+    return this.#live.isEmpty && this.#inFlight === null;
   }
 
   #wakeIdle(): void {

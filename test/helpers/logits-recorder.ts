@@ -18,6 +18,8 @@ export class LogitsRecorder implements Executor {
   readonly numBlocks: number;
   /** Rows that decided a token of the output, in order of computing. What followed a wrong guess is not among them. */
   readonly rows: RecordedRow[] = [];
+  /** Blocks that were copied out of the pool. */
+  numSwappedOut = 0;
   readonly #model: NativeModel;
 
   /**
@@ -28,6 +30,14 @@ export class LogitsRecorder implements Executor {
     this.#model = model;
     this.numBlocks = numBlocks;
   }
+
+  /** The model's other blocks, so small pools are where sequences are swapped from. */
+  get numSwapBlocks(): number {
+    return this.#model.numBlocks - this.numBlocks;
+  }
+
+  /** So little that swapping is always cheaper than computing again. */
+  readonly blockCopyMs = 1e-9;
 
   get vocabSize(): number {
     return this.#model.vocabSize;
@@ -42,6 +52,8 @@ export class LogitsRecorder implements Executor {
   }
 
   forward(batch: ForwardBatch, callback: ForwardCallback): void {
+    const targets = batch.copies?.targets ?? new Int32Array();
+    this.numSwappedOut += targets.filter((block) => block >= this.numBlocks).length;
     void this.#run(batch, callback);
   }
 

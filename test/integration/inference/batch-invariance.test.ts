@@ -31,6 +31,7 @@ interface Reference {
 interface Coverage {
   numRows: number;
   numPreemptions: number;
+  numSwappedOut: number;
   hitTokens: number;
   proposedTokens: number;
   acceptedTokens: number;
@@ -42,6 +43,7 @@ interface Coverage {
 const coverage: Coverage = {
   numRows: 0,
   numPreemptions: 0,
+  numSwappedOut: 0,
   hitTokens: 0,
   proposedTokens: 0,
   acceptedTokens: 0,
@@ -81,6 +83,7 @@ class InvarianceCheck {
     );
     coverage.numRows += recorder.rows.length;
     coverage.numPreemptions += stats.numPreemptions;
+    coverage.numSwappedOut += recorder.numSwappedOut;
     coverage.hitTokens += stats.prefixCache.hitTokens;
     coverage.proposedTokens += stats.speculation.proposedTokens;
     coverage.acceptedTokens += stats.speculation.acceptedTokens;

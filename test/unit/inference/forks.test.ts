@@ -73,20 +73,25 @@ describe('several replies to one prompt', () => {
         sampling: SAMPLED,
       });
       let numTokens = 0;
+      let late = false;
+      const ended = new Set<number>();
       const reasons = await new Promise<string[]>((resolve) => {
         const found: string[] = [];
         engine.submit(request, {
-          onTokens: () => {
+          onTokens: (_ids, _logprobs, sampleIndex = 0) => {
+            late ||= ended.has(sampleIndex);
             numTokens += 1;
             if (numTokens === at) engine.abort(request.seqId);
           },
-          onFinish: ({ reason }) => {
+          onFinish: ({ reason }, _cached, sampleIndex = 0) => {
+            ended.add(sampleIndex);
             found.push(reason);
             setImmediate(() => resolve(found));
           },
         });
       });
       expect(new Set(reasons)).toEqual(new Set(['abort']));
+      expect(late).toBe(false);
       await engine.close();
       expect(engine.stats().kvBlocks.used).toBe(0);
     }
