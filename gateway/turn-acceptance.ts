@@ -51,12 +51,13 @@ async function acceptNew(
   onReservation: (reservation: Reservation) => void,
 ): Promise<Acceptance> {
   const { turn, route } = await planTurn(deps.db, deps.catalog, asked);
+  // Before the quota: who is turned away for our lack of room has used nothing of theirs.
+  await shed(deps, asked.principal, route.pool);
   const reservation = await reserve(deps, asked.principal, turn);
   onReservation(reservation);
   if (!reservation.isGranted)
     throw new AppError('RATE_LIMITED', { retryAfterSeconds: reservation.retryAfterSeconds });
   try {
-    await shed(deps, asked.principal, route.pool);
     const outcome = await acceptTurn(deps.db, turn);
     if (outcome === 'accepted') return { turn, isRepeat: false, hasEnded: false };
     if (outcome === 'no-conversation') throw new AppError('CONVERSATION_NOT_FOUND');

@@ -145,6 +145,19 @@ describe('failover', () => {
     60_000 + TRIALS * 30_000,
   );
 
+  it('lets readers go on elsewhere when a gateway drains: the stream ends without done, nothing is lost', async () => {
+    const { conversationId, stream, turnId, expected } = await started(0);
+    const [own] = system.processes().filter(({ kind }) => kind === 'gateway');
+    process.kill(own?.pid ?? 0, 'SIGTERM');
+    await stream.ended;
+    expect(stream.events.some(({ event }) => event === 'done')).toBe(false);
+    const after = stream.events.at(-1)?.id ?? 0;
+    const rest = await resumeTurn(callers()[1] ?? caller(), conversationId, turnId, after);
+    await rest.ended;
+    await everyProcessReady();
+    await expectWhole([...stream.events, ...rest.events], conversationId, expected);
+  }, 90_000);
+
   it(
     'does not show the reader that a turn worker was killed',
     async () => {
