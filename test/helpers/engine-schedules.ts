@@ -10,6 +10,7 @@ import type {
 import { StepEngine } from '../../inference/engine.ts';
 import type { EngineOptions } from '../../inference/engine.ts';
 import type { Executor } from '../../inference/forward-batch.ts';
+import { seedOf } from '../../inference/sequence.ts';
 import { sequenceRequest } from './engine-runs.ts';
 
 /** What decides a sequence's output; everything else must not. */
@@ -26,6 +27,8 @@ export interface PlannedSequence {
   readonly priority: number;
   /** Null = it takes no part in the prefix cache. */
   readonly cacheScope: SequenceRequest['cacheScope'];
+  /** Replies it makes. One that resumes, and one that takes more seats than there are, makes one. */
+  readonly numSamples: number;
   /** Share of its output that an earlier attempt has emitted already, 0 … 1. */
   readonly resumedShare: number;
   /** It is aborted when it has emitted this many tokens; null = never. */
@@ -36,6 +39,8 @@ export interface EngineSchedule {
   readonly sequences: readonly PlannedSequence[];
   readonly options: Pick<EngineOptions, 'maxNumSeqs' | 'maxNumBatchedTokens' | 'maxDraftTokens'>;
   readonly numBlocks: number;
+  /** Room beside the pool for those that are preempted. */
+  readonly numSwapBlocks: number;
 }
 
 export interface ScheduleBounds {
@@ -102,8 +107,9 @@ export function engineSchedules(bounds: ScheduleBounds): fc.Arbitrary<EngineSche
     arrivalStep: fc.oneof(fc.constant(0), fc.nat(30)),
     priority: fc.integer({ min: 1, max: 3 }),
     cacheScope,
+    numSamples: fc.constantFrom(1, 1, 1, 3),
     resumedShare: fc.constantFrom(0, 0, 0.3, 0.8),
-    abortAfter: fc.constantFrom(...Array<null>(7).fill(null), 0, 3, 20),
+    abortAfter: fc.constantFrom(...Array<null>(7).fill(null), 0, 1, 3, 20),
   });
   return fc
     .record({
@@ -118,12 +124,13 @@ export function engineSchedules(bounds: ScheduleBounds): fc.Arbitrary<EngineSche
       ),
       spareTokens: fc.oneof(fc.nat(10), fc.nat(200)),
       maxDraftTokens: fc.constantFrom(0, 1, 3, 8),
+      numSwapBlocks: fc.constantFrom(0, 4, bounds.minBlocks),
       numBlocks: fc.oneof(
         fc.integer({ min: bounds.minBlocks, max: bounds.minBlocks + 3 }),
         fc.integer({ min: bounds.minBlocks, max: bounds.maxBlocks }),
       ),
     })
-    .map(({ sequences, maxNumSeqs, spareTokens, maxDraftTokens, numBlocks }) => ({
+    .map(({ sequences, maxNumSeqs, spareTokens, maxDraftTokens, ...memory }) => ({
       // Now and then one sequence comes again, when its own blocks are cached.
       sequences: sequences.map((each, index) =>
         index % 4 === 3
@@ -131,7 +138,7 @@ export function engineSchedules(bounds: ScheduleBounds): fc.Arbitrary<EngineSche
           : each,
       ),
       options: { maxNumSeqs, maxNumBatchedTokens: maxNumSeqs + spareTokens, maxDraftTokens },
-      numBlocks,
+      ...memory,
     }));
 }
 
@@ -155,12 +162,13 @@ export interface ScheduledOutput {
   readonly tokenIds: readonly number[];
   readonly numResumed: number;
   readonly logprobs: readonly TokenLogprobs[];
+  /** How it ended. */
   readonly reason: string;
 }
 
 export interface ScheduleOutcome {
-  /** In the order of the schedule's sequences. */
-  readonly outputs: readonly ScheduledOutput[];
+  /** In the order of the schedule's sequences: each one's replies. */
+  readonly outputs: readonly (readonly ScheduledOutput[])[];
   readonly stats: EngineStats;
 }
 
@@ -170,13 +178,14 @@ export interface ScheduleOutcome {
  * @throws what a listener or the engine's check of its blocks threw
  */
 export async function runSchedule(
-  { sequences, options, numBlocks }: EngineSchedule,
+  { sequences, options, numBlocks, numSwapBlocks }: EngineSchedule,
   executor: Executor,
   resumedTokens: (content: SequenceContent) => readonly number[],
 ): Promise<ScheduleOutcome> {
-  if (executor.numBlocks !== numBlocks) throw new Error('the executor has another pool');
+  if (executor.numBlocks !== numBlocks || executor.numSwapBlocks !== numSwapBlocks)
+    throw new Error('the executor has another pool');
   const errors: unknown[] = [];
-  const outputs: ScheduledOutput[] = [];
+  const outputs: ScheduledOutput[][] = [];
   const pending = sequences
     .map((sequence, index) => ({ sequence, index }))
     .sort((one, other) => one.sequence.arrivalStep - other.sequence.arrivalStep);
@@ -199,8 +208,9 @@ export async function runSchedule(
         if (pending[0].sequence.arrivalStep > numSteps && numLive > 0) return;
         const { sequence, index } = pending.shift() ?? pending[0];
         numLive += 1;
-        submit(engine, sequence, resumedTokens(sequence.content), (output) => {
-          outputs[index] = output;
+        const numSamples = Math.min(sequence.numSamples, options.maxNumSeqs);
+        submit(engine, { ...sequence, numSamples }, resumedTokens(sequence.content), (replies) => {
+          outputs[index] = replies;
           numLive -= 1;
           if (numLive === 0) submitDue();
         });
@@ -215,29 +225,56 @@ export async function runSchedule(
   return { outputs, stats: engine.stats() };
 }
 
+/** The content that one of the replies to a content has. */
+export function replyContent(content: SequenceContent, sampleIndex: number): SequenceContent {
+  const { sampling } = content;
+  return { ...content, sampling: { ...sampling, seed: seedOf(sampling.seed, sampleIndex) } };
+}
+
+/** @param onEnd hears of all replies when the last one has ended */
 function submit(
   engine: StepEngine,
-  { content, priority, cacheScope, resumedShare, abortAfter }: PlannedSequence,
+  { content, priority, cacheScope, numSamples, resumedShare, abortAfter }: PlannedSequence,
   whole: readonly number[],
-  onEnd: (output: ScheduledOutput) => void,
+  onEnd: (replies: ScheduledOutput[]) => void,
 ): void {
   const outputTokenIds = whole.slice(0, Math.floor(whole.length * resumedShare));
+  const numResumed = outputTokenIds.length;
   const request = sequenceRequest(content.promptTokenIds, {
     ...content,
     outputTokenIds,
+    numSamples: numResumed > 0 ? 1 : numSamples,
     priority,
     cacheScope,
   });
-  const tokenIds = [...outputTokenIds];
-  const logprobs: TokenLogprobs[] = [];
+  let [numEnded, hasBegun] = [0, false];
+  const replies: {
+    tokenIds: number[];
+    numResumed: number;
+    logprobs: TokenLogprobs[];
+    reason: string;
+  }[] = [];
+  const replyAt = (index: number): (typeof replies)[number] =>
+    (replies[index] ??= { tokenIds: [...outputTokenIds], numResumed, logprobs: [], reason: '' });
   const listener: SequenceListener = {
-    onTokens: (ids, more = []) => {
-      tokenIds.push(...ids);
-      logprobs.push(...more);
-      if (tokenIds.length - outputTokenIds.length === abortAfter) engine.abort(request.seqId);
+    onTokens: (ids, logprobs = [], sampleIndex = 0) => {
+      const reply = replyAt(sampleIndex);
+      if (reply.reason !== '') throw new Error('a reply goes on behind its end');
+      hasBegun = true;
+      reply.tokenIds.push(...ids);
+      reply.logprobs.push(...logprobs);
+      if (sampleIndex === 0 && reply.tokenIds.length - numResumed === abortAfter)
+        engine.abort(request.seqId);
     },
-    onFinish: ({ reason }) =>
-      onEnd({ tokenIds, numResumed: outputTokenIds.length, logprobs, reason }),
+    onFinish: ({ reason }, _numCachedTokens, sampleIndex = 0) => {
+      const reply = replyAt(sampleIndex);
+      if (reply.reason !== '') throw new Error('a reply ended twice');
+      reply.reason = reason;
+      numEnded += 1;
+      // Aborted within its prompt, a request is one sequence still.
+      const isWhole = reason === 'abort' && !hasBegun;
+      if (isWhole || numEnded === request.numSamples) onEnd(replies);
+    },
   };
   engine.submit(request, listener);
   if (abortAfter === 0) engine.abort(request.seqId);

@@ -16,8 +16,13 @@ export interface RecordedRow {
 
 export class LogitsRecorder implements Executor {
   readonly numBlocks: number;
+  readonly numSwapBlocks: number;
+  /** Next to nothing, so that whoever is preempted and has room beside the pool is copied there. */
+  readonly blockCopyMs = 1e-9;
   /** Rows that decided a token of the output, in order of computing. What followed a wrong guess is not among them. */
   readonly rows: RecordedRow[] = [];
+  /** Blocks that were copied within the pool, for forks. */
+  numForkCopies = 0;
   /** Blocks that were copied out of the pool. */
   numSwappedOut = 0;
   readonly #model: NativeModel;
@@ -25,19 +30,13 @@ export class LogitsRecorder implements Executor {
   /**
    * @param model outlives the recorder, whose close() leaves it open; its pool is used as it is, old contents and all
    * @param numBlocks how many of the model's blocks there seem to be
+   * @param numSwapBlocks how many of those behind them are there to swap to
    */
-  constructor(model: NativeModel, numBlocks = model.numBlocks) {
+  constructor(model: NativeModel, numBlocks = model.numBlocks, numSwapBlocks = 0) {
     this.#model = model;
     this.numBlocks = numBlocks;
+    this.numSwapBlocks = numSwapBlocks;
   }
-
-  /** The model's other blocks, so small pools are where sequences are swapped from. */
-  get numSwapBlocks(): number {
-    return this.#model.numBlocks - this.numBlocks;
-  }
-
-  /** So little that swapping is always cheaper than computing again. */
-  readonly blockCopyMs = 1e-9;
 
   get vocabSize(): number {
     return this.#model.vocabSize;
@@ -53,7 +52,11 @@ export class LogitsRecorder implements Executor {
 
   forward(batch: ForwardBatch, callback: ForwardCallback): void {
     const targets = batch.copies?.targets ?? new Int32Array();
-    this.numSwappedOut += targets.filter((block) => block >= this.numBlocks).length;
+    const sources = batch.copies?.sources ?? targets;
+    for (const [index, target] of targets.entries()) {
+      if (target >= this.numBlocks) this.numSwappedOut += 1;
+      else if ((sources[index] ?? 0) < this.numBlocks) this.numForkCopies += 1;
+    }
     void this.#run(batch, callback);
   }
 

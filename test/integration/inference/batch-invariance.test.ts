@@ -3,10 +3,16 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { BLOCK_SIZE, NativeModel } from '../../../inference/native.ts';
-import { engineSchedules, MAX_PROMPT_TOKENS, runSchedule } from '../../helpers/engine-schedules.ts';
+import {
+  engineSchedules,
+  MAX_PROMPT_TOKENS,
+  replyContent,
+  runSchedule,
+} from '../../helpers/engine-schedules.ts';
 import type {
   EngineSchedule,
   ScheduleBounds,
+  ScheduledOutput,
   SequenceContent,
 } from '../../helpers/engine-schedules.ts';
 import { LogitsRecorder } from '../../helpers/logits-recorder.ts';
@@ -35,6 +41,8 @@ interface Coverage {
   hitTokens: number;
   proposedTokens: number;
   acceptedTokens: number;
+  numForkCopies: number;
+  numForked: number;
   numResumed: number;
   numAborted: number;
   numStopped: number;
@@ -47,6 +55,8 @@ const coverage: Coverage = {
   hitTokens: 0,
   proposedTokens: 0,
   acceptedTokens: 0,
+  numForkCopies: 0,
+  numForked: 0,
   numResumed: 0,
   numAborted: 0,
   numStopped: 0,
@@ -74,14 +84,17 @@ class InvarianceCheck {
 
   /** Runs the schedule; a sentence for each difference from the references. */
   async differences(schedule: EngineSchedule): Promise<string[]> {
-    for (const { content } of schedule.sequences) await this.#refer(content);
-    const recorder = new LogitsRecorder(this.#model, schedule.numBlocks);
+    for (const { content, numSamples } of schedule.sequences)
+      for (let index = 0; index < numSamples; index += 1)
+        await this.#refer(replyContent(content, index));
+    const recorder = new LogitsRecorder(this.#model, schedule.numBlocks, schedule.numSwapBlocks);
     const { outputs, stats } = await runSchedule(
       schedule,
       recorder,
       (content) => this.#referenceOf(content).tokenIds,
     );
     coverage.numRows += recorder.rows.length;
+    coverage.numForkCopies += recorder.numForkCopies;
     coverage.numPreemptions += stats.numPreemptions;
     coverage.numSwappedOut += recorder.numSwappedOut;
     coverage.hitTokens += stats.prefixCache.hitTokens;
@@ -89,29 +102,39 @@ class InvarianceCheck {
     coverage.acceptedTokens += stats.speculation.acceptedTokens;
     const found = recorder.rows.flatMap((row) => this.#rowDifferences(row));
     const recorded = new Set(recorder.rows.map(({ seed, position }) => `${seed} ${position}`));
-    for (const [index, { content, abortAfter }] of schedule.sequences.entries()) {
-      const output = outputs[index];
-      if (output === undefined) throw new Error(`sequence ${index} never ended`);
-      const { tokenIds, numResumed, reason } = output;
-      const expected = this.#referenceOf(content);
-      if (numResumed > 0) coverage.numResumed += 1;
-      if (reason === 'abort') coverage.numAborted += 1;
-      if (reason === 'stop') coverage.numStopped += 1;
-      const whole = reason === 'abort' ? numResumed + (abortAfter ?? 0) : expected.tokenIds.length;
-      const same = <Value>(what: string, one: readonly Value[], other: readonly Value[]): void => {
-        if (JSON.stringify(one) !== JSON.stringify(other))
-          found.push(`sequence ${index} has other ${what} (${one.length}, not ${other.length})`);
-      };
-      same('tokens', tokenIds, expected.tokenIds.slice(0, whole));
-      same('logprobs', output.logprobs.map(exactly), expected.logprobs.slice(numResumed, whole));
-      if (reason !== 'abort' && reason !== expected.reason)
-        found.push(`sequence ${index} ended with ${reason}, not ${expected.reason}`);
-      // Every token that came out is known to have been compared.
-      for (let token = numResumed; token < tokenIds.length; token += 1) {
-        const position = content.promptTokenIds.length + token - 1;
-        if (!recorded.has(`${content.sampling.seed} ${position}`))
-          found.push(`position ${position} of sequence ${index} was not recorded`);
-      }
+    for (const [index, { content }] of schedule.sequences.entries()) {
+      const replies = outputs[index];
+      if (replies === undefined) throw new Error(`sequence ${index} never ended`);
+      if (replies.length > 1) coverage.numForked += 1;
+      for (const [sample, output] of replies.entries())
+        found.push(...this.#outputDifferences(replyContent(content, sample), output, recorded));
+    }
+    return found;
+  }
+
+  /** @param recorded "seed position" of every row there was */
+  #outputDifferences(
+    content: SequenceContent,
+    { tokenIds, numResumed, logprobs, reason }: ScheduledOutput,
+    recorded: ReadonlySet<string>,
+  ): string[] {
+    const { seed } = content.sampling;
+    const expected = this.#referenceOf(content);
+    if (numResumed > 0) coverage.numResumed += 1;
+    if (reason === 'abort') coverage.numAborted += 1;
+    if (reason === 'stop') coverage.numStopped += 1;
+    const end = reason === 'abort' ? tokenIds.length : expected.tokenIds.length;
+    const found: string[] = [];
+    const same = (what: string, one: unknown, other: unknown): void => {
+      if (JSON.stringify(one) !== JSON.stringify(other)) found.push(`other ${what} of ${seed}`);
+    };
+    same('tokens', tokenIds, expected.tokenIds.slice(0, end));
+    same('logprobs', logprobs.map(exactly), expected.logprobs.slice(numResumed, end));
+    if (reason !== 'abort') same('end', reason, expected.reason);
+    // Every token that came out is known to have been compared.
+    for (let token = numResumed; token < tokenIds.length; token += 1) {
+      const position = content.promptTokenIds.length + token - 1;
+      if (!recorded.has(`${seed} ${position}`)) found.push(`no row at ${position} of ${seed}`);
     }
     return found;
   }
@@ -143,6 +166,7 @@ class InvarianceCheck {
       arrivalStep: 0,
       priority: 1,
       cacheScope: null,
+      numSamples: 1,
       resumedShare: 0,
       abortAfter: null,
     };
@@ -151,11 +175,12 @@ class InvarianceCheck {
         sequences: [sequence],
         options: { maxNumSeqs: 1, maxNumBatchedTokens: this.#alone.contextLength },
         numBlocks: recorder.numBlocks,
+        numSwapBlocks: 0,
       },
       recorder,
       () => [],
     );
-    const [output] = outputs;
+    const output = outputs[0]?.[0];
     if (output === undefined || stats.numSteps !== recorder.rows.length)
       throw new Error('the reference is not a prompt at once and then a token a step');
     this.#references.set(content.sampling.seed, {
@@ -201,7 +226,10 @@ describe('the bits of a row’s logits', () => {
   it.each(ARCHITECTURES)(
     'are the same in any schedule of a tiny %s',
     async (name) => {
-      const check = new InvarianceCheck(join(FIXTURES, `${name}.gguf`), bounds.maxBlocks);
+      const check = new InvarianceCheck(
+        join(FIXTURES, `${name}.gguf`),
+        bounds.maxBlocks + bounds.minBlocks,
+      );
       try {
         await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / ARCHITECTURES.length));
       } finally {
@@ -211,7 +239,7 @@ describe('the bits of a row’s logits', () => {
     LIMIT_MS,
   );
 
-  it('were compared in schedules that preempt, hit the cache, guess right and wrong, resume, abort and stop', () => {
+  it('were compared in schedules that preempt, hit the cache, guess right and wrong, fork, copy, resume, abort and stop', () => {
     expect(Object.entries(coverage).filter(([, count]) => count === 0)).toEqual([]);
     expect(coverage.proposedTokens).toBeGreaterThan(coverage.acceptedTokens);
   });
@@ -222,11 +250,11 @@ describeWithModel('the bits of a row’s logits on real weights', () => {
     'are the same in any schedule',
     async () => {
       const maxOutputTokens = 12;
-      const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens);
+      const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens) + 2;
       const bounds = { maxNumSequences: 5, maxOutputTokens, minBlocks, maxBlocks: 4 * minBlocks };
-      const check = new InvarianceCheck(MODEL_PATH, bounds.maxBlocks);
+      const check = new InvarianceCheck(MODEL_PATH, bounds.maxBlocks + bounds.minBlocks);
       try {
-        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 40));
+        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 50));
       } finally {
         check.close();
       }
