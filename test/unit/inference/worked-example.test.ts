@@ -1,6 +1,7 @@
 // The worked example of docs/engine.md is what the engine does: its table is made here, and compared with the document.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { SequenceRequest } from '../../../contracts/engine.ts';
 import { StepEngine } from '../../../inference/engine.ts';
 import type { Executor, ForwardBatch, ForwardCallback } from '../../../inference/forward-batch.ts';
 import { GREEDY, sequenceRequest } from '../../helpers/engine-runs.ts';
@@ -11,8 +12,8 @@ const NUM_BLOCKS = 8;
 const BLOCK_SIZE = 4;
 const PROMPT_A = [1, 2, 3, 4, 10, 11, 12, 13, 14, 10, 11, 12];
 const PROMPT_B = [1, 2, 3, 4, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30];
-/** What the model says in each step: A's samples, then B's. In step 4 A has three, one for each guess and one more. */
-const SAMPLES = [[], [13], [14, 31], [10, 50, 51, 32], [51, 33], [52], [34]];
+/** What the model says in each step. In step 3 B has two, one for each reply; in step 4 A has three, one behind each guess. */
+const SAMPLES = [[], [13], [14, 31, 41], [10, 50, 51, 32, 42], [51, 33], [52], [34, 43], [44]];
 
 /** Tells the example's tokens; the fake one checks that each batch reads what was written for its own sequence. */
 class ScriptedExecutor extends FakeExecutor implements Executor {
@@ -31,8 +32,9 @@ function rowsOf(
 ): { name: string; first: number; end: number; index: number }[] {
   return Array.from(batch.contextLens, (_, index) => {
     const [first = 0, end = 0] = batch.queryStarts.slice(index, index + 2);
-    const isB = batch.tokenIds.slice(first, end).some((id) => id >= 20 && id < 50);
-    return { name: isB ? 'B' : 'A', first, end, index };
+    const has = (from: number, to: number): boolean =>
+      batch.tokenIds.slice(first, end).some((id) => id >= from && id < to);
+    return { name: has(40, 50) ? 'B′' : has(20, 40) ? 'B' : 'A', first, end, index };
   });
 }
 
@@ -58,7 +60,16 @@ function describeStep(step: number, batch: ForwardBatch, cached: number): string
     each(({ first, end }) => slotsOf(batch.slots.slice(first, end))),
     counts.join(' '),
     cached,
+    copiesOf(batch),
   ].join(' | ')} |`;
+}
+
+function copiesOf({ copies }: ForwardBatch): string {
+  const all = Array.from(
+    copies?.sources ?? [],
+    (source, index) => `${source} → ${copies?.targets[index]}`,
+  );
+  return all.join(', ') || '–';
 }
 
 /** Runs of slots, block by block. */
@@ -80,11 +91,11 @@ describe('the worked example of docs/engine.md', () => {
       isManual: true,
     });
     const lines: string[] = [];
-    const said: Record<string, number[]> = { A: [], B: [] };
+    const said: Record<string, number[]> = { A: [], B: [], 'B′': [] };
     const errors: unknown[] = [];
     const engine = new StepEngine(executor, {
       maxNumBatchedTokens: 8,
-      maxNumSeqs: 2,
+      maxNumSeqs: 3,
       maxDraftTokens: 2,
       contextLength: 100,
       // Reference counts are the numbers of tables that hold a block: this throws where they are not.
@@ -92,14 +103,17 @@ describe('the worked example of docs/engine.md', () => {
       onListenerError: (error) => errors.push(error),
       onFailure: (error) => errors.push(error),
     });
-    const submit = (name: 'A' | 'B', prompt: number[], maxTokens: number): void =>
-      engine.submit(sequenceRequest(prompt, { seqId: name, maxTokens, sampling: GREEDY }), {
-        onTokens: (ids) => said[name]?.push(...ids),
-        onFinish: ({ reason }) => said[name]?.push(reason === 'length' ? -1 : -2),
+    const submit = (seqId: 'A' | 'B', prompt: number[], more: Partial<SequenceRequest>): void => {
+      const reply = (sampleIndex = 0): string => seqId + '′'.repeat(sampleIndex);
+      engine.submit(sequenceRequest(prompt, { seqId, sampling: GREEDY, ...more }), {
+        onTokens: (ids, _logprobs, sampleIndex) => said[reply(sampleIndex)]?.push(...ids),
+        onFinish: ({ reason }, _numCached, sampleIndex) =>
+          said[reply(sampleIndex)]?.push(reason === 'length' ? -1 : -2),
       });
-    submit('A', PROMPT_A, 6);
+    };
+    submit('A', PROMPT_A, { maxTokens: 6 });
     await Promise.resolve();
-    submit('B', PROMPT_B, 4);
+    submit('B', PROMPT_B, { maxTokens: 4, numSamples: 2 });
     for (let step = 1; executor.hasStepUnderWay; step += 1) {
       const batch = executor.batches.at(-1);
       if (batch !== undefined)
@@ -107,11 +121,15 @@ describe('the worked example of docs/engine.md', () => {
       executor.releaseStep();
     }
     expect(errors).toEqual([]);
-    expect(said).toEqual({ A: [13, 14, 10, 50, 51, 52, -1], B: [31, 32, 33, 34, -1] });
+    expect(said).toEqual({
+      A: [13, 14, 10, 50, 51, 52, -1],
+      B: [31, 32, 33, 34, -1],
+      'B′': [41, 42, 43, 44, -1],
+    });
     expect(engine.stats()).toMatchObject({
-      numPreemptions: 1,
+      numPreemptions: 2,
       speculation: { proposedTokens: 2, acceptedTokens: 1 },
-      prefixCache: { hitTokens: 4 + 16 },
+      prefixCache: { hitTokens: 4 + 16 + 12 },
     });
     await engine.close();
     // But for the padding of its columns.
