@@ -191,6 +191,7 @@ export async function runSchedule(
     .sort((one, other) => one.sequence.arrivalStep - other.sequence.arrivalStep);
   let [numSteps, numLive] = [0, 0];
   let submitDue = (): void => undefined;
+  let fail = (_error: Error): void => undefined;
   const engine = new StepEngine(executor, {
     ...options,
     contextLength: executor.contextLength,
@@ -200,9 +201,10 @@ export async function runSchedule(
       submitDue();
     },
     onListenerError: (error) => errors.push(error),
-    onFailure: (error) => errors.push(error),
+    onFailure: (error) => fail(error),
   });
-  await new Promise<void>((resolve) => {
+  await new Promise<void>((resolve, reject) => {
+    fail = reject;
     submitDue = () => {
       while (pending[0] !== undefined) {
         if (pending[0].sequence.arrivalStep > numSteps && numLive > 0) return;

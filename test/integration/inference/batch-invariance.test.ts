@@ -21,7 +21,7 @@ import { describeWithModel, MODEL_PATH } from './native/model.ts';
 
 /** Random schedules over all tiny models together. */
 const NUM_SCHEDULES = Number(process.env['COLLOQUY_SCHEDULES'] ?? 200);
-const LIMIT_MS = 1_800_000;
+const LIMIT_MS = 60_000 + NUM_SCHEDULES * 500;
 const ARCHITECTURES = ['llama3', 'qwen2', 'qwen3', 'gemma3'];
 const FIXTURES = join(__dirname, '..', '..', 'fixtures', 'architectures');
 
