@@ -214,19 +214,18 @@ export class StepEngine implements Engine {
           this.#speculator.observeStep(batch.tokenIds.length, durationMs);
           this.#cost.observeStep(batch.tokenIds.length, durationMs);
           this.#update(scheduled, sampled, { ids: sampledIds ?? new Int32Array(), logprobs });
-          const numPreempted = preempted.length;
-          const record = {
-            numTokens: batch.tokenIds.length,
-            numSeqs: scheduled.length,
-            numSampled: batch.sampleRows.length,
-            numPreempted,
-            durationMs,
-          };
-          this.#tell(() => this.#options.onStep?.(record));
         } catch (reason) {
           this.#fail(reason);
         }
         this.#inFlight = null;
+        const record = {
+          numTokens: batch.tokenIds.length,
+          numSeqs: scheduled.length,
+          numSampled: batch.sampleRows.length,
+          numPreempted: preempted.length,
+          durationMs,
+        };
+        if (error === null) this.#tell(() => this.#options.onStep?.(record));
         this.#step();
       });
     } catch (error) {
@@ -263,8 +262,10 @@ export class StepEngine implements Engine {
     } catch (error) {
       this.#fail(error);
     }
-    const { listener, numCachedTokens, sampleIndex } = sequence;
-    this.#tell(() => listener.onFinish(finish, numCachedTokens ?? 0, sampleIndex));
+    const { listener, numCachedTokens, sampleIndex, numSeats } = sequence;
+    // Before it has forked it ends for all the replies it would have become.
+    for (let index = sampleIndex; index < sampleIndex + numSeats; index += 1)
+      this.#tell(() => listener.onFinish(finish, numCachedTokens ?? 0, index));
     if (this.#live.isEmpty) this.#kick();
   }
 

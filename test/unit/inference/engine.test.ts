@@ -55,6 +55,15 @@ afterEach(async () => {
   }
 });
 
+describe('StepEngine between steps', () => {
+  it('ends a sequence that onStep aborts before the next step', async () => {
+    const { executor, engine } = setUp({}, { onStep: () => engine.abort('aborted-by-on-step') });
+    const request = { ...sequenceRequest([1, 2, 3]), seqId: 'aborted-by-on-step' };
+    expect((await runSequence(engine, request)).finish).toEqual({ reason: 'abort' });
+    expect(executor.batches).toHaveLength(1);
+  });
+});
+
 describe('StepEngine output', () => {
   it('generates what the model says, token by token', async () => {
     const { engine } = setUp();

@@ -97,6 +97,23 @@ describe('several replies to one prompt', () => {
     }
   });
 
+  it('each end when their prompt is aborted before they began', async () => {
+    const { engine } = engineOf(64);
+    const request = sequenceRequest(range(60), { numSamples: 3, sampling: SAMPLED });
+    const ended: number[] = [];
+    engine.submit(request, {
+      onTokens: () => undefined,
+      onFinish: ({ reason }, _cached, sampleIndex = 0) => {
+        expect(reason).toBe('abort');
+        ended.push(sampleIndex);
+      },
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    engine.abort(request.seqId);
+    await engine.close();
+    expect(ended).toEqual([0, 1, 2]);
+  });
+
   it('are refused when they could never begin', () => {
     const { engine } = engineOf(4);
     expect(() =>
