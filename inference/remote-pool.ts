@@ -14,6 +14,7 @@ import type { RemoteClient } from './remote/remote-engine.ts';
 import { tokenIdsOf } from './remote/token-reader.ts';
 import { openVocabulary } from './remote/vocabulary.ts';
 import type { Vocabulary } from './remote/vocabulary.ts';
+import { stopTokenIdsOf } from './stop-tokens.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
 
 export interface RemotePoolOptions {
@@ -103,14 +104,9 @@ function byTokens(
   vocabulary: Vocabulary,
 ): Speech {
   const template = chatTemplateOf(vocabulary.family, vocabulary);
-  const ends = [
-    template.endId,
-    vocabulary.eosTokenId,
-    vocabulary.controlTokenId('<|endoftext|>'),
-  ].filter((id) => typeof id === 'number');
   return {
     continuation: 'tokens',
-    stopTokenIds: [...new Set(ends)],
+    stopTokenIds: stopTokenIdsOf(template, vocabulary.eosTokenId, vocabulary),
     encodePrompt: (messages) => template.render(messages),
     callOf: (request) => callByTokens(server, model, request),
   };

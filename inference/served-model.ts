@@ -4,6 +4,7 @@ import { chatTemplateOf } from './chat-template.ts';
 import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
+import { stopTokenIdsOf } from './stop-tokens.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
 import { TokenTable } from './tokenizer/token-table.ts';
 
@@ -44,19 +45,12 @@ function serve(native: NativeModel, options: EngineOptions): ServedModel {
   const engine = new StepEngine(native, { ...options, contextLength });
   const template = chatTemplateOf(native.info, native);
   const table = new TokenTable(native.tokenBytes, native.tokenOffsets);
-  // Models were trained to end a message with its marker and a text with the other; either ends a reply.
-  const stopTokenIds = [
-    template.endId,
-    native.info.eosTokenId,
-    native.controlTokenId('<|endoftext|>'),
-    native.controlTokenId('<|end_of_text|>'),
-  ];
   return {
     name: native.info.name,
     contextLength,
     engine,
     continuation: 'tokens',
-    stopTokenIds: [...new Set(stopTokenIds.filter((id) => typeof id === 'number'))],
+    stopTokenIds: stopTokenIdsOf(template, native.info.eosTokenId, native),
     encodePrompt: (messages) => template.render(messages),
     createTextStream: (stop) => new TokenTextStream((id) => table.bytesOf(id), stop),
     close: () => engine.close(),

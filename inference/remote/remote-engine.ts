@@ -79,7 +79,7 @@ export class RemoteEngine implements Engine {
       });
     }
     const { vocabSize, contextLength } = this.#options;
-    // One reply to a request: the generate activity asks for more one by one.
+    // One reply to a request.
     const bounds = { poolTokens: contextLength, blockSize: 1, maxNumSeqs: 1 };
     checkRequest(request, { vocabSize, contextLength, ...bounds });
     const param = this.#options.unsupportedParam(request.sampling);
