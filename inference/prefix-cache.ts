@@ -46,8 +46,8 @@ export class PrefixCache {
     const found: number[] = [];
     if (sequence.request.cacheScope === null) return found;
     const most = Math.floor((sequence.tokenIds.length - 1) / this.#blockSize);
-    for (let index = 0; index < most; index += 1) {
-      const id = this.#idOf.get(this.#keyOf(sequence, index));
+    for (const [index, key] of this.#keysOf(sequence, most).entries()) {
+      const id = this.#idOf.get(key);
       if (id === undefined || !this.#holds(id, sequence, index)) break;
       found.push(id);
     }
@@ -65,11 +65,13 @@ export class PrefixCache {
   register(sequence: Sequence): void {
     if (sequence.request.cacheScope === null) return;
     const numFull = Math.floor(sequence.numComputedTokens / this.#blockSize);
+    if (sequence.numRegisteredBlocks >= numFull) return;
+    const keys = this.#keysOf(sequence, numFull);
     for (; sequence.numRegisteredBlocks < numFull; sequence.numRegisteredBlocks += 1) {
       const index = sequence.numRegisteredBlocks;
-      const key = this.#keyOf(sequence, index);
+      const key = keys[index];
       const id = sequence.blockTable[index];
-      if (id === undefined || this.#idOf.has(key)) continue;
+      if (key === undefined || id === undefined || this.#idOf.has(key)) continue;
       this.#idOf.set(key, id);
       this.#cached[id] = { key, tokenIds: this.#tokensOf(sequence, index) };
       this.#blocks.keepContent(id);
@@ -97,17 +99,21 @@ export class PrefixCache {
     return sequence.tokenIds.slice(index * this.#blockSize, (index + 1) * this.#blockSize);
   }
 
-  #keyOf(sequence: Sequence, index: number): string {
+  /** Names of the first `count` blocks; what is not known yet is hashed now. */
+  #keysOf(sequence: Sequence, count: number): string[] {
     const { blockKeys, request } = sequence;
-    while (blockKeys.length <= index) {
-      const next = blockKeys.length;
-      const isShared = (next + 1) * this.#blockSize <= (request.cacheScope?.numSharedTokens ?? 0);
-      const hash = createHash('sha256')
-        .update(blockKeys[next - 1] ?? ROOT, 'binary')
-        .update(isShared ? SHARED : sha256(request.cacheScope?.tenant ?? ''))
-        .update(new Uint8Array(Int32Array.from(this.#tokensOf(sequence, next)).buffer));
-      blockKeys.push(hash.digest('binary'));
+    if (blockKeys.length < count) {
+      const { tenant = '', numSharedTokens = 0 } = request.cacheScope ?? {};
+      const own = sha256(tenant);
+      for (let next = blockKeys.length; next < count; next += 1) {
+        const isShared = (next + 1) * this.#blockSize <= numSharedTokens;
+        const hash = createHash('sha256')
+          .update(blockKeys[next - 1] ?? ROOT, 'binary')
+          .update(isShared ? SHARED : own)
+          .update(new Uint8Array(Int32Array.from(this.#tokensOf(sequence, next)).buffer));
+        blockKeys.push(hash.digest('binary'));
+      }
     }
-    return blockKeys[index] ?? '';
+    return blockKeys.slice(0, count);
   }
 }

@@ -109,8 +109,7 @@ export class Sequence {
 
   /** Begins with blocks that hold its first tokens already; a reference of each is the sequence's from now on. */
   adoptBlocks(blocks: readonly number[], numTokens: number): void {
-    this.appendBlocks(blocks);
-    this.numComputedTokens = numTokens;
+    this.restoreBlocks(blocks, numTokens);
     this.numRegisteredBlocks = blocks.length;
     this.numCachedTokens ??= numTokens;
   }

@@ -24,28 +24,36 @@ export function observeEngine({ registry }: Metrics, pool: string, engine: Engin
     const { waiting, running, preempted } = engine.stats();
     return { waiting, running, preempted };
   });
-  new Counter({
-    name: 'colloquy_engine_prefix_cache_tokens_total',
-    help: 'Tokens of admitted sequences: looked up in the prefix cache, and found there',
-    labelNames: ['result', 'pool'],
-    registers: [registry],
-    collect() {
+  const counter = (
+    name: string,
+    help: string,
+    read: () => Readonly<Record<string, number>>,
+  ): void => {
+    new Counter({
+      name,
+      help,
+      labelNames: ['result', 'pool'],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [result, value] of Object.entries(read())) this.inc({ result, pool }, value);
+      },
+    });
+  };
+  counter(
+    'colloquy_engine_prefix_cache_tokens_total',
+    'Tokens of admitted sequences: looked up in the prefix cache, and found there',
+    () => {
       const { queriedTokens, hitTokens } = engine.stats().prefixCache;
-      this.reset();
-      this.inc({ result: 'queried', pool }, queriedTokens);
-      this.inc({ result: 'hit', pool }, hitTokens);
+      return { queried: queriedTokens, hit: hitTokens };
     },
-  });
-  new Counter({
-    name: 'colloquy_engine_draft_tokens_total',
-    help: 'Tokens guessed ahead, and those the model agreed with',
-    labelNames: ['result', 'pool'],
-    registers: [registry],
-    collect() {
+  );
+  counter(
+    'colloquy_engine_draft_tokens_total',
+    'Tokens guessed ahead, and those the model agreed with',
+    () => {
       const { proposedTokens, acceptedTokens } = engine.stats().speculation;
-      this.reset();
-      this.inc({ result: 'proposed', pool }, proposedTokens);
-      this.inc({ result: 'accepted', pool }, acceptedTokens);
+      return { proposed: proposedTokens, accepted: acceptedTokens };
     },
-  });
+  );
 }

@@ -25,6 +25,19 @@ export function loadModel(options: Partial<LoadOptions> = {}): NativeModel {
   return new NativeModel({ path: MODEL_PATH, kvPoolBytes: 64 << 20, threads: 1, ...options });
 }
 
+/** The model with a kernel set by name, or null where this processor has not its instructions. Every one has the scalar set. */
+export function loadWithKernels(kernels: string): NativeModel | null {
+  try {
+    return loadModel({ kernels, threads: 2 });
+  } catch (error) {
+    expect([kernels, String(error)]).toEqual([
+      expect.not.stringMatching('scalar'),
+      expect.stringContaining('no kernels named'),
+    ]);
+    return null;
+  }
+}
+
 export function readFixture<Content>(name: string): Content {
   return JSON.parse(readFileSync(join(FIXTURES, name), 'utf8')) as Content;
 }
