@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::huge_pages::{Arena, Buffer};
 
 /// One layer's slots: [slot, `num_kv_heads` · `head_dim`] for keys and for values.
 pub struct Layer {
-    pub keys: Vec<u16>,
-    pub values: Vec<u16>,
+    pub keys: Buffer<u16>,
+    pub values: Buffer<u16>,
 }
 
 pub struct KvPool {
@@ -40,12 +41,15 @@ impl KvPool {
             )));
         }
         let slots = (num_blocks + num_swap_blocks) * block_size * stride;
+        let mut arena = Arena::with_room(num_layers * 2 * slots * size_of::<u16>())?;
         let layers = (0..num_layers)
-            .map(|_| Layer {
-                keys: vec![0; slots],
-                values: vec![0; slots],
+            .map(|_| {
+                Ok(Layer {
+                    keys: arena.zeroed(slots)?,
+                    values: arena.zeroed(slots)?,
+                })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(Self {
             layers,
             num_blocks,

@@ -12,6 +12,7 @@ mod executor;
 #[cfg(test)]
 mod fuzz;
 mod gguf;
+mod huge_pages;
 mod kernels;
 mod kv_pool;
 mod matrix;

@@ -1,14 +1,17 @@
 //! A buffer that a team of threads writes in disjoint parts.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
+
+use crate::huge_pages::{Buffer, Plain, zeroed};
 
 /// Hands out overlapping mutable views without a lock; the phases of a step decide who may touch what.
 pub struct Shared<T> {
     at: *mut T,
     len: usize,
     /// Empty when the buffer is borrowed.
-    owned: Vec<T>,
+    owned: Buffer<T>,
     marker: PhantomData<UnsafeCell<T>>,
 }
 
@@ -16,7 +19,7 @@ pub struct Shared<T> {
 unsafe impl<T: Send> Send for Shared<T> {}
 unsafe impl<T: Send> Sync for Shared<T> {}
 
-impl<T: Copy + Default> Shared<T> {
+impl<T: Plain> Shared<T> {
     /// An owned buffer without any room; see `grow`.
     pub fn new() -> Self {
         Self::borrow(&mut [])
@@ -27,15 +30,18 @@ impl<T: Copy + Default> Shared<T> {
         Self {
             at: buffer.as_mut_ptr(),
             len: buffer.len(),
-            owned: Vec::new(),
+            owned: Buffer::default(),
             marker: PhantomData,
         }
     }
 
-    /// Makes room for at least `len` values; what they are is whatever was left there.
+    /// Makes room for at least `len` values; what they are is whatever was left there, or zero. Ends the process when
+    /// there is no memory, as a vector would.
     pub fn grow(&mut self, len: usize) {
         if len > self.len {
-            self.owned.resize(len, T::default());
+            // What is never written takes no memory.
+            let len = len.next_power_of_two();
+            self.owned = zeroed(len).unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()));
             self.at = self.owned.as_mut_ptr();
             self.len = len;
         }

@@ -17,6 +17,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use crate::huge_pages::Plain;
 use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
 
 /// Tokens that meet a tile of weights in one pass. Their quantised blocks lie side by side, so that a kernel walks one
@@ -39,6 +40,9 @@ pub struct QuantBlock {
     /// sum of the first half of them
     pub first_sum: i32,
 }
+
+// SAFETY: numbers, aligned to 16 bytes.
+unsafe impl Plain for QuantBlock {}
 
 /// 16 outputs of a tile for each token of a panel.
 pub type TileOutput = [[f32; TILE]; PANEL];
