@@ -126,7 +126,6 @@ impl NativeModel {
         let gguf = Gguf::open(Path::new(&options.path)).map_err(to_napi)?;
         let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
         let model = Model::load(&gguf).map_err(to_napi)?;
-        let (num_layers, stride) = (model.shape.num_layers, model.shape.kv_width());
         if options.block_size == 0
             || options.block_size > 1024
             || !options.kv_pool_bytes.is_finite()
@@ -141,9 +140,7 @@ impl NativeModel {
         let mut pool = KvPool::new(
             options.kv_pool_bytes as usize,
             options.swap_bytes as usize,
-            options.block_size as usize,
-            num_layers,
-            stride,
+            model.shape.block_layout(options.block_size as usize),
         )
         .map_err(to_napi)?;
         let block_copy_ms = pool.measure_copy() * 1000.0;
@@ -315,7 +312,7 @@ fn describe(
         num_blocks: executor.pool().num_blocks as u32,
         num_swap_blocks: executor.pool().num_swap_blocks as u32,
         block_copy_ms,
-        kv_bytes_per_token: KvPool::bytes_per_token(shape.num_layers, shape.kv_width()) as u32,
+        kv_bytes_per_token: executor.pool().layout.bytes_per_token() as u32,
         weights_bytes: executor.model().weights_bytes() as f64,
     }
 }

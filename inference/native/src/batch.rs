@@ -46,6 +46,7 @@ impl Batch {
     /// Fails with the name of the first field that is out of range.
     pub fn check(&self, shape: &Shape, pool: &KvPool) -> Result<()> {
         let (num_tokens, num_seqs) = (self.num_tokens(), self.num_seqs());
+        let (num_samples, block_size) = (self.sample_rows.len(), pool.layout.block_size);
         let ensure = |holds: bool, field: &str| {
             if holds {
                 Ok(())
@@ -86,7 +87,7 @@ impl Batch {
         )?;
         let capacity = self
             .max_blocks
-            .checked_mul(pool.block_size)
+            .checked_mul(block_size)
             .filter(|all| i32::try_from(*all).is_ok())
             .unwrap_or(0);
         ensure(
@@ -101,13 +102,12 @@ impl Batch {
         )?;
         for seq in 0..num_seqs {
             let len = self.context_lens[seq] as usize;
-            let used = &self.block_tables[seq * self.max_blocks..][..len.div_ceil(pool.block_size)];
+            let used = &self.block_tables[seq * self.max_blocks..][..len.div_ceil(block_size)];
             ensure(within(used, pool.num_blocks), "blockTables")?;
             let rows = starts[seq] as usize..starts[seq + 1] as usize;
             ensure(within(&self.positions[rows], len), "positions")?;
         }
         self.copies.check(pool)?;
-        let num_samples = self.sample_rows.len();
         ensure(within(&self.sample_rows, num_tokens), "sampleRows")?;
         ensure(
             self.temperatures.len() == num_samples

@@ -41,15 +41,9 @@ impl Executor for CpuExecutor {
         batch.check(&self.model.shape, &self.pool)?;
         self.work.fit(&self.model.shape, batch);
         self.pool.copy_blocks(batch.copies.iter());
-        let layers = self.pool.layers.iter_mut().map(|layer| {
-            (
-                Shared::borrow(&mut layer.keys),
-                Shared::borrow(&mut layer.values),
-            )
-        });
         let memory = Memory {
-            layers: layers.collect(),
-            block_size: self.pool.block_size,
+            pool: Shared::borrow(&mut self.pool.data),
+            layout: self.pool.layout,
         };
         let runs = attention::runs_of(batch, &self.model.shape);
         let mut logprobs = Logprobs::for_batch(batch);

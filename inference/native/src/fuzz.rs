@@ -123,14 +123,8 @@ fn load_and_step(bytes: &[u8], kernels: Kernels) -> Result<bool> {
     let tokenizer = Tokenizer::load(&gguf)?;
     let _ = tokenizer.encode("AB C");
     let model = Model::load(&gguf)?;
-    let (layers, stride) = (model.shape.num_layers, model.shape.kv_width());
-    let pool = KvPool::new(
-        KvPool::bytes_per_token(layers, stride) * 16,
-        0,
-        16,
-        layers,
-        stride,
-    )?;
+    let layout = model.shape.block_layout(16);
+    let pool = KvPool::new(layout.bytes_per_token() * 16, 0, layout)?;
     let count = model.shape.context_length.min(3);
     let last = model.shape.vocab_size as i32 - 1;
     // Fields that a batch may get beside these keep their defaults.

@@ -3,71 +3,86 @@
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::huge_pages::{Arena, Buffer};
+use crate::huge_pages::{Buffer, zeroed};
 
-/// One layer's slots: [slot, `num_kv_heads` · `head_dim`] for keys and for values.
-pub struct Layer {
-    pub keys: Buffer<u16>,
-    pub values: Buffer<u16>,
+/// How a block lies in memory: for each layer its keys, [head, dimension, slot], then its values, [head, slot, dimension].
+/// Keys are turned so that a vector holds one dimension of neighbouring positions. All layers of a block are one piece:
+/// memory that is never written stays the system's, and a copy is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockLayout {
+    /// Slots of a block.
+    pub block_size: usize,
+    pub num_layers: usize,
+    pub num_kv_heads: usize,
+    pub head_dim: usize,
+}
+
+impl BlockLayout {
+    /// f16 values of a block.
+    pub fn len(self) -> usize {
+        self.num_layers * self.layer_len()
+    }
+
+    /// Where in a block the keys of a layer and head begin.
+    pub fn keys_at(self, layer: usize, head: usize) -> usize {
+        layer * self.layer_len() + head * self.head_len()
+    }
+
+    /// Where in a block the values of a layer and head begin.
+    pub fn values_at(self, layer: usize, head: usize) -> usize {
+        self.keys_at(layer, self.num_kv_heads + head)
+    }
+
+    pub fn bytes_per_token(self) -> usize {
+        self.len() / self.block_size * size_of::<u16>()
+    }
+
+    fn layer_len(self) -> usize {
+        2 * self.num_kv_heads * self.head_len()
+    }
+
+    fn head_len(self) -> usize {
+        self.head_dim * self.block_size
+    }
 }
 
 pub struct KvPool {
-    pub layers: Vec<Layer>,
+    /// [block, `layout.len()`]
+    pub data: Buffer<u16>,
+    pub layout: BlockLayout,
     /// Blocks that sequences run in.
     pub num_blocks: usize,
     /// Blocks behind those, where preempted sequences wait: only copied to and from.
     pub num_swap_blocks: usize,
-    pub block_size: usize,
-    /// Elements of one slot in one layer.
-    stride: usize,
 }
 
 impl KvPool {
     /// As many blocks as fit in `bytes`, at least one or an error, and as many to swap to as fit in `swap_bytes`. Memory
     /// is the operating system's until it is first written.
-    pub fn new(
-        bytes: usize,
-        swap_bytes: usize,
-        block_size: usize,
-        num_layers: usize,
-        stride: usize,
-    ) -> Result<Self> {
-        let block_bytes = Self::bytes_per_token(num_layers, stride) * block_size;
+    pub fn new(bytes: usize, swap_bytes: usize, layout: BlockLayout) -> Result<Self> {
+        let block_bytes = layout.len() * size_of::<u16>();
         let num_blocks = bytes / block_bytes;
         let num_swap_blocks = swap_bytes / block_bytes;
-        if num_blocks == 0 || num_blocks + num_swap_blocks > i32::MAX as usize / block_size {
+        let all = num_blocks.saturating_add(num_swap_blocks);
+        if num_blocks == 0 || all > i32::MAX as usize / layout.block_size {
             return Err(Error::new(format!(
                 "a KV pool of {bytes} bytes has {num_blocks} blocks of {block_bytes} bytes"
             )));
         }
-        let slots = (num_blocks + num_swap_blocks) * block_size * stride;
-        let mut arena = Arena::with_room(num_layers * 2 * slots * size_of::<u16>())?;
-        let layers = (0..num_layers)
-            .map(|_| {
-                Ok(Layer {
-                    keys: arena.zeroed(slots)?,
-                    values: arena.zeroed(slots)?,
-                })
-            })
-            .collect::<Result<_>>()?;
         Ok(Self {
-            layers,
+            data: zeroed(all * layout.len())?,
+            layout,
             num_blocks,
             num_swap_blocks,
-            block_size,
-            stride,
         })
     }
 
     /// Copies whole blocks in this order. Both ids are below `num_blocks + num_swap_blocks`: `Batch::check`.
     pub fn copy_blocks(&mut self, copies: impl Iterator<Item = (usize, usize)>) {
-        let length = self.block_size * self.stride;
+        let length = self.layout.len();
         for (source, target) in copies {
             let range = source * length..(source + 1) * length;
-            for layer in &mut self.layers {
-                layer.keys.copy_within(range.clone(), target * length);
-                layer.values.copy_within(range.clone(), target * length);
-            }
+            self.data.copy_within(range, target * length);
         }
     }
 
@@ -86,11 +101,7 @@ impl KvPool {
             .fold(f64::INFINITY, f64::min)
     }
 
-    pub fn bytes_per_token(num_layers: usize, stride: usize) -> usize {
-        num_layers * stride * 2 * size_of::<u16>()
-    }
-
     pub fn num_slots(&self) -> usize {
-        self.num_blocks * self.block_size
+        self.num_blocks * self.layout.block_size
     }
 }

@@ -37,7 +37,7 @@ fn sound() -> Batch {
 fn outcome(change: impl Fn(&mut Batch)) -> Result<()> {
     let gguf = Gguf::from_bytes(&tiny_llama(1, TensorType::Q8_0).build()).unwrap();
     let shape = Model::load(&gguf).unwrap().shape;
-    let pool = KvPool::new(1 << 16, 1 << 12, 4, shape.num_layers, shape.kv_width()).unwrap();
+    let pool = KvPool::new(1 << 16, 1 << 12, shape.block_layout(4)).unwrap();
     let mut batch = sound();
     change(&mut batch);
     batch.check(&shape, &pool)

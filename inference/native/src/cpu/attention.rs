@@ -3,9 +3,8 @@
 use super::step::Step;
 use super::workspace::score_stride;
 use crate::batch::Batch;
-use crate::kernels::{HeadTask, MAX_ROWS};
+use crate::kernels::{HeadTask, MAX_ROWS, scratch_len};
 use crate::model::Shape;
-use crate::shared::Shared;
 
 /// Neighbouring tokens of one sequence that attend together.
 pub struct Run {
@@ -34,33 +33,26 @@ pub fn runs_of(batch: &Batch, shape: &Shape) -> Vec<Run> {
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
     /// Leaves the attention's output, quantised, in the input. A unit is a run and a KV head.
-    pub fn attention(&self, window: Option<usize>, keys: &Shared<u16>, values: &Shared<u16>) {
+    pub fn attention(&self, layer: usize, window: Option<usize>) {
         let num_kv_heads = self.model.shape.num_kv_heads;
         // The last runs of a prompt attend to most; claimed first, they leave no long end.
         self.member
             .each(self.runs.len() * num_kv_heads, 1, |units| {
                 for unit in units {
                     let run = &self.runs[self.runs.len() - 1 - unit / num_kv_heads];
-                    self.attend(run, unit % num_kv_heads, window, keys, values);
+                    self.attend(run, layer, unit % num_kv_heads, window);
                 }
             });
     }
 
-    fn attend(
-        &self,
-        run: &Run,
-        kv_head: usize,
-        window: Option<usize>,
-        keys: &Shared<u16>,
-        values: &Shared<u16>,
-    ) {
+    fn attend(&self, run: &Run, layer: usize, kv_head: usize, window: Option<usize>) {
         let shape = &self.model.shape;
         let (head_dim, q_width) = (shape.head_dim, shape.q_width());
         let group = shape.num_heads / shape.num_kv_heads;
         let num_rows = run.num_tokens * group;
         let score_stride = score_stride(self.batch);
         let first = run.first_token * q_width;
-        let own = self.own();
+        let (own, layout) = (self.own(), self.memory.layout);
         unsafe {
             let outputs = own.heads.slice(0, num_rows * head_dim);
             let mut task = HeadTask {
@@ -73,14 +65,15 @@ impl Step<'_> {
                 window,
                 block_table: &self.batch.block_tables[run.sequence * self.batch.max_blocks..]
                     [..self.batch.max_blocks],
-                block_size: self.memory.block_size,
-                keys: keys.slice(0, keys.len()),
-                values: values.slice(0, values.len()),
-                kv_stride: shape.kv_width(),
-                head_offset: kv_head * head_dim,
+                block_size: layout.block_size,
+                pool: self.memory.pool.slice(0, self.memory.pool.len()),
+                block_stride: layout.len(),
+                keys_at: layout.keys_at(layer, kv_head),
+                values_at: layout.values_at(layer, kv_head),
                 output: outputs,
                 scores: own.scores.slice(0, num_rows * score_stride),
                 score_stride,
+                scratch: own.span.slice(0, scratch_len(head_dim)),
             };
             (self.kernels.attend)(&mut task);
             for (index, heads) in outputs.chunks_exact(group * head_dim).enumerate() {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use self::step::{Step, Workspace};
 use super::workspace::Own;
 use crate::error::{Error, Result};
-use crate::kernels::{Kernels, MAX_ROWS};
+use crate::kernels::{Kernels, MAX_ROWS, scratch_len};
 use crate::model::EncoderModel;
 use crate::threads::Team;
 
@@ -147,4 +147,5 @@ fn fit_own(own: &mut Own, head_dim: usize, context_length: usize) {
     own.scores
         .grow(MAX_ROWS * context_length.next_multiple_of(BLOCK_SIZE));
     own.heads.grow(MAX_ROWS * head_dim);
+    own.span.grow(scratch_len(head_dim));
 }

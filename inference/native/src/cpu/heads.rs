@@ -1,10 +1,9 @@
 //! The phase before the attention: queries, keys and values of each head, finished and put where the attention reads them.
 
 use super::step::Step;
-use crate::kernels::{PANEL, TileOutput};
+use crate::kernels::{PANEL, TileOutput, query_scale};
 use crate::matrix::TILE;
 use crate::model::{LayerWeights, Projection};
-use crate::shared::Shared;
 
 /// Where a projection goes.
 #[derive(Clone, Copy)]
@@ -14,14 +13,11 @@ enum Part {
     Value,
 }
 
-/// Keys and values of a layer, see `kv_pool::Layer`.
-pub type LayerMemory = (Shared<u16>, Shared<u16>);
-
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
     /// Projects the normalised residual; adds biases, normalises heads, turns queries and keys; stores keys and values in
     /// their slots. A unit is a tile, or a head where heads are normalised.
-    pub fn query_key_value(&self, weights: &LayerWeights, memory: &LayerMemory) {
+    pub fn query_key_value(&self, layer: usize, weights: &LayerWeights) {
         let shape = &self.model.shape;
         let per_unit = if shape.architecture.has_head_norms() {
             shape.head_dim / TILE
@@ -73,7 +69,7 @@ impl Step<'_> {
                         if !matches!(part, Part::Value) {
                             self.turn(weights, token, at, values);
                         }
-                        self.put(part, token, at, values, memory);
+                        self.put(part, layer, token, at, values);
                     }
                 }
             },
@@ -107,27 +103,36 @@ impl Step<'_> {
         }
     }
 
-    fn put(&self, part: Part, token: usize, at: usize, values: &mut [f32], memory: &LayerMemory) {
+    fn put(&self, part: Part, layer: usize, token: usize, at: usize, values: &mut [f32]) {
         let shape = &self.model.shape;
-        let to = match part {
-            Part::Query => {
-                if let Some(scale) = shape.query_scale {
-                    for value in values.iter_mut() {
-                        *value *= scale;
-                    }
-                }
-                let start = token * shape.q_width() + at;
-                unsafe { self.work.query.slice(start, values.len()) }.copy_from_slice(values);
-                return;
+        if matches!(part, Part::Query) {
+            let scale = query_scale(shape.head_dim) * shape.query_scale.unwrap_or(1.0);
+            let start = token * shape.q_width() + at;
+            let query = unsafe { self.work.query.slice(start, values.len()) };
+            for (query, value) in query.iter_mut().zip(values) {
+                *query = *value * scale;
             }
-            Part::Key => &memory.0,
-            Part::Value => &memory.1,
-        };
-        let slot = self.batch.slots[token] as usize * shape.kv_width();
-        let places = unsafe { to.slice(slot + at, values.len()) };
-        let places = places.as_chunks_mut::<TILE>().0;
-        for (values, place) in values.as_chunks::<TILE>().0.iter().zip(places) {
-            unsafe { (self.kernels.store_f16)(values, place) };
+            return;
+        }
+        let (pool, layout) = (&self.memory.pool, self.memory.layout);
+        let slot = self.batch.slots[token] as usize;
+        let (block, slot) = (slot / layout.block_size, slot % layout.block_size);
+        let (head, dim) = (at / shape.head_dim, at % shape.head_dim);
+        let mut halves = [0; TILE];
+        for (tile, values) in values.as_chunks::<TILE>().0.iter().enumerate() {
+            unsafe { (self.kernels.store_f16)(values, &mut halves) };
+            let dim = dim + tile * TILE;
+            if matches!(part, Part::Key) {
+                let at = layout.keys_at(layer, head) + dim * layout.block_size;
+                let at = block * layout.len() + at + slot;
+                for (index, half) in halves.into_iter().enumerate() {
+                    unsafe { pool.slice(at + index * layout.block_size, 1)[0] = half };
+                }
+            } else {
+                let at = layout.values_at(layer, head) + slot * shape.head_dim + dim;
+                let at = block * layout.len() + at;
+                unsafe { pool.slice(at, TILE) }.copy_from_slice(&halves);
+            }
         }
     }
 }

@@ -1,20 +1,21 @@
 //! One thread's way through a step: the phases of a decoder.
 
 use super::attention::Run;
-use super::heads::LayerMemory;
 use super::sampling::LogprobSlots;
 use super::workspace::{Activations, Own, Workspace};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::kernels::{Kernels, PANEL, TileOutput};
+use crate::kv_pool::BlockLayout;
 use crate::matrix::{BLOCK, Matrix, TILE};
 use crate::model::{Gate, LayerWeights, Model};
+use crate::shared::Shared;
 use crate::threads::Member;
 
-/// The KV pool of a step.
+/// The KV pool of a step, see `KvPool`.
 pub struct Memory {
-    pub layers: Vec<LayerMemory>,
-    pub block_size: usize,
+    pub pool: Shared<u16>,
+    pub layout: BlockLayout,
 }
 
 #[derive(Clone, Copy)]
@@ -36,9 +37,9 @@ pub struct Step<'a> {
 impl Step<'_> {
     pub fn run(&self) -> Result<()> {
         self.embed();
-        for (weights, memory) in self.model.layers.iter().zip(&self.memory.layers) {
-            self.query_key_value(weights, memory);
-            self.attention(weights.window, &memory.0, &memory.1);
+        for (layer, weights) in self.model.layers.iter().enumerate() {
+            self.query_key_value(layer, weights);
+            self.attention(layer, weights.window);
             let norm = weights.attention_post_norm.as_deref();
             self.add_projection(&weights.output, &self.work.input, norm);
             self.gate_and_up(weights);

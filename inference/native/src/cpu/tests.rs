@@ -12,9 +12,9 @@ fn executor(kind: TensorType, kernels: Kernels, num_threads: usize) -> CpuExecut
 
 pub fn executor_of(gguf: &Gguf, kernels: Kernels, num_threads: usize) -> CpuExecutor {
     let model = Model::load(gguf).unwrap();
-    let (layers, stride) = (model.shape.num_layers, model.shape.kv_width());
-    let bytes = KvPool::bytes_per_token(layers, stride) * BLOCK_SIZE * NUM_BLOCKS;
-    let pool = KvPool::new(bytes, bytes, BLOCK_SIZE, layers, stride).unwrap();
+    let layout = model.shape.block_layout(BLOCK_SIZE);
+    let bytes = layout.bytes_per_token() * BLOCK_SIZE * NUM_BLOCKS;
+    let pool = KvPool::new(bytes, bytes, layout).unwrap();
     CpuExecutor::new(model, pool, kernels, num_threads)
 }
 

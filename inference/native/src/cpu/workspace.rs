@@ -1,7 +1,7 @@
 //! Everything a step writes but keys and values, shared by the team. Buffers only grow.
 
 use crate::batch::Batch;
-use crate::kernels::{Kernels, MAX_ROWS, PANEL, QuantBlock};
+use crate::kernels::{Kernels, MAX_ROWS, PANEL, QuantBlock, scratch_len};
 use crate::matrix::{BLOCK, TILE};
 use crate::model::Shape;
 use crate::shared::Shared;
@@ -41,6 +41,8 @@ pub struct Own {
     pub scores: Shared<f32>,
     /// [`MAX_ROWS`, `head_dim`] of an attention; before it, the heads that are being projected
     pub heads: Shared<f32>,
+    /// An attention's, see `HeadTask`
+    pub span: Shared<f32>,
     /// [vocabulary] a copy for the sampler to change
     pub logits: Shared<f32>,
 }
@@ -51,6 +53,7 @@ impl Own {
             input: Activations::new(),
             scores: Shared::new(),
             heads: Shared::new(),
+            span: Shared::new(),
             logits: Shared::new(),
         }
     }
@@ -183,6 +186,7 @@ impl Workspace {
             own.input.grow(PANEL, shape.width);
             own.scores.grow(MAX_ROWS * longest);
             own.heads.grow(MAX_ROWS * shape.head_dim);
+            own.span.grow(scratch_len(shape.head_dim));
             own.logits.grow(shape.vocab_size);
         }
     }

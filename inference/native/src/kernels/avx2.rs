@@ -1,11 +1,12 @@
 //! AVX2 with FMA: the portable loops, compiled for it. Products have a file of their own.
 
 use std::arch::x86_64::{
-    _MM_FROUND_TO_NEAREST_INT, _mm_storeu_si128, _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_max_ps,
-    _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_sub_ps,
+    _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_cvtps_ph,
+    _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm256_sub_ps,
 };
 
-use super::{HeadTask, Kernels, QuantBlock, portable};
+use super::{HeadTask, Kernels, QuantBlock, portable, portable_attention};
 use crate::matrix::{BLOCK, TILE};
 
 pub const KERNELS: Kernels = Kernels {
@@ -65,7 +66,26 @@ fn silu_mul(gate: &mut [f32; TILE], up: &[f32; TILE]) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend(task: &mut HeadTask<'_>) {
-    portable::attend(task);
+    portable_attention::attend(task, |halves| widen(halves));
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen(halves: &[u16; TILE]) -> [f32; TILE] {
+    let mut values = [0.0; TILE];
+    for (values, halves) in values
+        .as_chunks_mut::<HALF>()
+        .0
+        .iter_mut()
+        .zip(halves.as_chunks::<HALF>().0)
+    {
+        // SAFETY: a half is eight times 16 bits, and there are eight places.
+        unsafe {
+            let halves = _mm_loadu_si128(halves.as_ptr().cast());
+            _mm256_storeu_ps(values.as_mut_ptr(), _mm256_cvtph_ps(halves));
+        }
+    }
+    values
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

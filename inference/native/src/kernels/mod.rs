@@ -1,6 +1,8 @@
 //! The arithmetic, one small file per instruction set. All sets compute the same bits: integer dots are exact, and float
 //! operations happen in one fixed order with fused multiply-adds. `Kernels::detect` picks the widest set at run time.
 
+#[cfg(test)]
+mod attention_tests;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -12,11 +14,14 @@ mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512_products;
 mod format;
+mod head_task;
 pub mod portable;
+mod portable_attention;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use self::head_task::{HeadTask, query_scale, scratch_len};
 use crate::huge_pages::Plain;
 use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
 
@@ -25,7 +30,7 @@ use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
 pub const PANEL: usize = 8;
 
 /// Most query rows (tokens times query heads of a KV head) of one attention task.
-pub const MAX_ROWS: usize = 16;
+pub const MAX_ROWS: usize = 48;
 
 /// 32 activations of one token: value = scale · quant.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -56,33 +61,6 @@ pub type FloatTileKernel = unsafe fn(&[u8], &[&[f32]], &mut TileOutput);
 /// input, weight, bias, epsilon → output, of mean 0 and variance 1 before weight and bias
 pub type LayerNormKernel = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 
-/// Attention of some tokens of one sequence over one KV head, with the head's group of query heads. A row is one query
-/// head of one token.
-pub struct HeadTask<'a> {
-    /// Row `t · group + g` of the queries begins at `t · query_stride + g · head_dim`; rope is applied.
-    pub queries: &'a [f32],
-    pub query_stride: usize,
-    pub group: usize,
-    pub head_dim: usize,
-    /// [tokens] each attends to positions 0 … its own. tokens · group is at most `MAX_ROWS`.
-    pub positions: &'a [i32],
-    /// Only the latest so many of these positions count, at least one; none = all.
-    pub window: Option<usize>,
-    /// Block ids of the sequence in order.
-    pub block_table: &'a [i32],
-    pub block_size: usize,
-    /// Keys and values of this layer as f16 bits: [slot, `kv_stride`], this head at `head_offset`.
-    pub keys: &'a [u16],
-    pub values: &'a [u16],
-    pub kv_stride: usize,
-    pub head_offset: usize,
-    /// [row, `head_dim`]
-    pub output: &'a mut [f32],
-    /// [row, `score_stride`], at least as long as positions + 1 rounded up to 16
-    pub scores: &'a mut [f32],
-    pub score_stride: usize,
-}
-
 /// The functions of one instruction set. Calling one is safe exactly when the set was detected, as `detect` does.
 #[derive(Clone, Copy)]
 pub struct Kernels {
@@ -108,15 +86,6 @@ pub struct Kernels {
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
     /// The first of the largest, and its value; none when one is a NaN or all are −∞.
     pub argmax: unsafe fn(&[f32]) -> Option<(usize, f32)>,
-}
-
-impl HeadTask<'_> {
-    /// The first position that a row attends to, and the one behind its last.
-    #[inline(always)]
-    pub fn positions_of(&self, row: usize) -> std::ops::Range<usize> {
-        let end = self.positions[row / self.group] as usize + 1;
-        end.saturating_sub(self.window.unwrap_or(end))..end
-    }
 }
 
 impl Kernels {

@@ -1,14 +1,14 @@
 //! Float loops written so that a compiler vectorises them for whatever instruction set the caller enables: fixed lanes,
 //! fixed order, explicit fused multiply-adds. Inlined into each set's wrappers.
 
-use super::{HeadTask, MAX_ROWS, QuantBlock};
+use super::QuantBlock;
 use crate::matrix::{BLOCK, TILE};
 
 pub const LANES: usize = 16;
 
 /// 1.5 · 2²³: adding it rounds a float of less than 2²² to an integer, ties to even, and leaves that integer in the lower
 /// bits. Rust's own conversions saturate, which no instruction does.
-const ROUND: f32 = 12_582_912.0;
+pub const ROUND: f32 = 12_582_912.0;
 
 /// Symmetric 8-bit quantisation: scale = max |x| / 127, ties to even. A NaN or an infinity makes the scale one.
 #[inline(always)]
@@ -163,43 +163,9 @@ pub fn argmax(values: &[f32]) -> Option<(usize, f32)> {
     Some((at, max))
 }
 
-/// Softmax attention in two passes over the positions, in order, so that a token's result depends on nothing else.
-#[inline(always)]
-pub fn attend(task: &mut HeadTask<'_>) {
-    let head_dim = task.head_dim;
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    for row in 0..task.positions.len() * task.group {
-        let positions = task.positions_of(row);
-        let query = &task.queries[query_start(task, row)..][..head_dim];
-        for position in positions.clone() {
-            let key = &task.keys[entry(task, position)..][..head_dim];
-            task.scores[row * task.score_stride + position] = dot_f16(query, key) * scale;
-        }
-        softmax(&mut task.scores[row * task.score_stride..][positions.clone()]);
-        task.output[row * head_dim..(row + 1) * head_dim].fill(0.0);
-        for position in positions {
-            let value = &task.values[entry(task, position)..][..head_dim];
-            let weight = task.scores[row * task.score_stride + position];
-            let out = &mut task.output[row * head_dim..(row + 1) * head_dim];
-            for (out, value) in out.iter_mut().zip(value) {
-                *out = weight.mul_add(f16_to_f32(*value), *out);
-            }
-        }
-    }
-}
-
-/// A row of scores becomes probabilities.
-#[inline(always)]
-pub fn softmax(scores: &mut [f32]) {
-    let inverse = 1.0 / exp_scaled(scores, largest(scores), 1.0);
-    for score in scores {
-        *score *= inverse;
-    }
-}
-
 /// The largest value; NaNs do not count.
 #[inline(always)]
-fn largest(values: &[f32]) -> f32 {
+pub fn largest(values: &[f32]) -> f32 {
     let larger = |one: f32, other: f32| if one > other { one } else { other };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, tail) = values.as_chunks::<LANES>();
@@ -212,34 +178,10 @@ fn largest(values: &[f32]) -> f32 {
     all.fold(f32::NEG_INFINITY, |max, value| larger(*value, max))
 }
 
-/// Where a row's query begins.
+/// As `f16_to_f32`, of each.
 #[inline(always)]
-pub fn query_start(task: &HeadTask<'_>, row: usize) -> usize {
-    debug_assert!(row < MAX_ROWS);
-    row / task.group * task.query_stride + row % task.group * task.head_dim
-}
-
-/// Where a position's key or value of this head begins.
-#[inline(always)]
-pub fn entry(task: &HeadTask<'_>, position: usize) -> usize {
-    let block = task.block_table[position / task.block_size] as usize;
-    (block * task.block_size + position % task.block_size) * task.kv_stride + task.head_offset
-}
-
-#[inline(always)]
-fn dot_f16(query: &[f32], key: &[u16]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    for (query, key) in query
-        .as_chunks::<LANES>()
-        .0
-        .iter()
-        .zip(key.as_chunks::<LANES>().0)
-    {
-        for lane in 0..LANES {
-            lanes[lane] = query[lane].mul_add(f16_to_f32(key[lane]), lanes[lane]);
-        }
-    }
-    reduce(&lanes)
+pub fn widen(halves: &[u16; LANES]) -> [f32; LANES] {
+    halves.map(f16_to_f32)
 }
 
 /// Exact for every finite f16; by arithmetic instead of a table or a branch, so that it vectorises.
@@ -263,7 +205,7 @@ fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 
 /// Sums lanes pairwise, always in the same order.
 #[inline(always)]
-fn reduce(lanes: &[f32; LANES]) -> f32 {
+pub fn reduce(lanes: &[f32; LANES]) -> f32 {
     let mut sums = *lanes;
     let mut half = LANES / 2;
     while half > 0 {

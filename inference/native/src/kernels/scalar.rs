@@ -5,7 +5,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::format::{Format, by_layout};
-use super::{Kernels, PANEL, QuantBlock, TileOutput, portable};
+use super::{Kernels, PANEL, QuantBlock, TileOutput, portable, portable_attention};
 use crate::matrix::{BLOCK, FloatLayout, QuantLayout, RowBlock, TILE, float_at};
 
 pub const KERNELS: Kernels = Kernels {
@@ -26,7 +26,7 @@ pub const KERNELS: Kernels = Kernels {
     },
     rotate: |values, angles| portable::rotate(values, angles),
     store_f16,
-    attend: |task| portable::attend(task),
+    attend: |task| portable_attention::attend(task, portable::widen),
     exp_scaled: |values, max, scale| portable::exp_scaled(values, max, scale),
     argmax: |values| portable::argmax(values),
 };

@@ -72,12 +72,12 @@ fn multiply(kernels: &Kernels, matrix: &Matrix, panel: &Panel, count: usize) -> 
     products
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
+pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
 /// Σ (a − b)² / Σ b²
-fn normalised_error(actual: &[f32], expected: &[f64]) -> f64 {
+pub fn normalised_error(actual: &[f32], expected: &[f64]) -> f64 {
     let error: f64 = actual
         .iter()
         .zip(expected)
@@ -448,177 +448,6 @@ fn argmax_is_the_first_of_the_largest_in_every_set() {
         }
         assert_eq!(argmax(&[f32::NEG_INFINITY; 20]), None);
         assert_eq!(argmax(&[]), None);
-    }
-}
-
-/// Keys and values of one sequence in scattered blocks of `BLOCK_SIZE` slots, with two KV heads.
-struct Attention {
-    group: usize,
-    head_dim: usize,
-    window: Option<usize>,
-    positions: Vec<i32>,
-    queries: Vec<f32>,
-    block_table: Vec<i32>,
-    keys: Vec<u16>,
-    values: Vec<u16>,
-}
-
-const BLOCK_SIZE: usize = 16;
-
-impl Attention {
-    fn new(group: usize, head_dim: usize, positions: &[i32]) -> Self {
-        let latest = *positions.iter().max().unwrap() as usize;
-        let mut random = Random((group * 1000 + latest) as u64);
-        let blocks = (latest + 1).div_ceil(BLOCK_SIZE);
-        let slots = 2 * blocks * BLOCK_SIZE;
-        let mut halves = |scale: f32| -> Vec<u16> {
-            (0..slots * 2 * head_dim)
-                .map(|_| f16::from_f32(random.float() * scale).to_bits())
-                .collect()
-        };
-        let (keys, values) = (halves(3.0), halves(1.0));
-        Self {
-            group,
-            head_dim,
-            window: None,
-            positions: positions.to_vec(),
-            queries: random.floats(positions.len() * 2 * group * head_dim),
-            // Every second block, backwards.
-            block_table: (0..blocks as i32).rev().map(|block| block * 2).collect(),
-            keys,
-            values,
-        }
-    }
-
-    /// [row, `head_dim`]
-    fn run(&self, kernels: &Kernels, kv_head: usize) -> Vec<f32> {
-        let num_rows = self.positions.len() * self.group;
-        let score_stride = self.block_table.len() * BLOCK_SIZE;
-        let mut output = vec![f32::NAN; num_rows * self.head_dim];
-        let mut scores = vec![f32::NAN; num_rows * score_stride];
-        let mut task = HeadTask {
-            queries: &self.queries[kv_head * self.group * self.head_dim..],
-            query_stride: 2 * self.group * self.head_dim,
-            group: self.group,
-            head_dim: self.head_dim,
-            positions: &self.positions,
-            window: self.window,
-            block_table: &self.block_table,
-            block_size: BLOCK_SIZE,
-            keys: &self.keys,
-            values: &self.values,
-            kv_stride: 2 * self.head_dim,
-            head_offset: kv_head * self.head_dim,
-            output: &mut output,
-            scores: &mut scores,
-            score_stride,
-        };
-        // SAFETY: the set is one of this processor.
-        unsafe { (kernels.attend)(&mut task) };
-        output
-    }
-
-    /// The definition, in f64.
-    fn plain(&self, kv_head: usize) -> Vec<f64> {
-        let at = |position: usize, dim: usize| {
-            let block = self.block_table[position / BLOCK_SIZE] as usize;
-            let slot = block * BLOCK_SIZE + position % BLOCK_SIZE;
-            (slot * 2 + kv_head) * self.head_dim + dim
-        };
-        let wide = |bits: u16| f16::from_bits(bits).to_f64();
-        let mut output = Vec::new();
-        for (row, query) in self.queries.chunks_exact(self.head_dim).enumerate() {
-            let (token, head) = (row / (2 * self.group), row % (2 * self.group));
-            if head / self.group != kv_head {
-                continue;
-            }
-            let num_positions = self.positions[token] as usize + 1;
-            let first = num_positions - self.window.unwrap_or(num_positions).min(num_positions);
-            let weights: Vec<f64> = (first..num_positions)
-                .map(|position| {
-                    let dot: f64 = (0..self.head_dim)
-                        .map(|dim| f64::from(query[dim]) * wide(self.keys[at(position, dim)]))
-                        .sum();
-                    (dot / (self.head_dim as f64).sqrt()).exp()
-                })
-                .collect();
-            let total: f64 = weights.iter().sum();
-            output.extend((0..self.head_dim).map(|dim| {
-                (first..num_positions)
-                    .map(|position| {
-                        weights[position - first] / total * wide(self.values[at(position, dim)])
-                    })
-                    .sum::<f64>()
-            }));
-        }
-        output
-    }
-}
-
-#[test]
-fn attention_agrees_with_its_definition_and_is_the_same_in_every_set() {
-    let heads = [
-        (1, 64),
-        (2, 64),
-        (3, 64),
-        (4, 64),
-        (5, 64),
-        (7, 64),
-        (16, 64),
-        (1, 128),
-        (2, 128),
-        (3, 128),
-        (2, 16),
-        (7, 48),
-    ];
-    for (group, head_dim) in heads {
-        for first in [0, 1, 14, 16, 77] {
-            for num_tokens in 1..=MAX_ROWS / group {
-                // Neighbours, and out of order, which a caller may send as well.
-                let mut positions: Vec<i32> = (first..).take(num_tokens).collect();
-                for _ in 0..2 {
-                    let attention = Attention::new(group, head_dim, &positions);
-                    for kv_head in 0..2 {
-                        let expected = attention.run(&scalar::KERNELS, kv_head);
-                        let error = normalised_error(&expected, &attention.plain(kv_head));
-                        assert!(
-                            error < 1e-11,
-                            "{group} × {head_dim} at {positions:?}: {error}"
-                        );
-                        for kernels in Kernels::available() {
-                            let output = attention.run(&kernels, kv_head);
-                            let name = kernels.name;
-                            assert_eq!(
-                                bits(&output),
-                                bits(&expected),
-                                "{name} {group} × {head_dim} at {positions:?}"
-                            );
-                        }
-                    }
-                    positions.reverse();
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_window_leaves_out_all_but_the_latest_positions_in_every_set() {
-    for (group, head_dim) in [(1, 64), (2, 128), (4, 256), (2, 16)] {
-        for window in [1, 5, 16, 17, 40, 100] {
-            let positions: Vec<i32> = (45..).take(MAX_ROWS / group).collect();
-            let mut attention = Attention::new(group, head_dim, &positions);
-            attention.window = Some(window);
-            for kv_head in 0..2 {
-                let expected = attention.run(&scalar::KERNELS, kv_head);
-                let error = normalised_error(&expected, &attention.plain(kv_head));
-                assert!(error < 1e-11, "{head_dim}, window of {window}: {error}");
-                for kernels in Kernels::available() {
-                    let output = attention.run(&kernels, kv_head);
-                    assert_eq!(bits(&output), bits(&expected), "{}", kernels.name);
-                }
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::kernels::MAX_ROWS;
+use crate::kv_pool::BlockLayout;
 use crate::matrix::{BLOCK, TILE};
 
 /// A million positions of 128 values: bounds what a hostile header can make us allocate.
@@ -56,6 +57,16 @@ impl Shape {
 
     pub fn q_width(&self) -> usize {
         self.num_heads * self.head_dim
+    }
+
+    /// How the model's keys and values lie in blocks of so many slots.
+    pub fn block_layout(&self, block_size: usize) -> BlockLayout {
+        BlockLayout {
+            block_size,
+            num_layers: self.num_layers,
+            num_kv_heads: self.num_kv_heads,
+            head_dim: self.head_dim,
+        }
     }
 
     /// The positions that a layer attends to; none = all.

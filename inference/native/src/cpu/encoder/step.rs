@@ -4,7 +4,8 @@
 use super::super::projection::multiply;
 use super::super::workspace::{Activations, Own};
 use super::{BLOCK_SIZE, Texts, fit_own};
-use crate::kernels::{HeadTask, Kernels, PANEL, TileOutput};
+use crate::kernels::{HeadTask, Kernels, PANEL, TileOutput, query_scale, scratch_len};
+use crate::kv_pool::BlockLayout;
 use crate::matrix::{BLOCK, TILE};
 use crate::model::{EncoderLayer, EncoderModel, EncoderShape, Linear, Norm, Pooling};
 use crate::shared::Shared;
@@ -22,9 +23,8 @@ pub struct Workspace {
     hidden: Activations,
     /// [token, width]
     query: Shared<f32>,
-    /// [slot, width] as f16 bits
-    keys: Shared<u16>,
-    values: Shared<u16>,
+    /// Keys and values of the layer under way, see `KvPool`
+    memory: Shared<u16>,
     /// Block `b` is block `b`: the kernels find blocks by a table.
     block_table: Vec<i32>,
     /// [text, width]
@@ -39,8 +39,7 @@ impl Workspace {
             input: Activations::new(),
             hidden: Activations::new(),
             query: Shared::new(),
-            keys: Shared::new(),
-            values: Shared::new(),
+            memory: Shared::new(),
             block_table: Vec::new(),
             vectors: Shared::new(),
             own: (0..num_threads).map(|_| Own::new()).collect(),
@@ -53,8 +52,7 @@ impl Workspace {
         self.input.grow(tokens, shape.width);
         self.hidden.grow(tokens, shape.ffn_width);
         self.query.grow(tokens * shape.width);
-        self.keys.grow(slots * shape.width);
-        self.values.grow(slots * shape.width);
+        self.memory.grow(2 * slots * shape.width);
         self.vectors.grow(texts.len() * shape.width);
         self.block_table = (0..(slots / BLOCK_SIZE) as i32).collect();
         for own in &mut self.own {
@@ -157,27 +155,54 @@ impl Step<'_> {
     fn query_key_value(&self, layer: &EncoderLayer) {
         let width = self.model.shape.width;
         let tiles = width / TILE;
+        let scale = query_scale(self.model.shape.head_dim());
         self.member.each(3 * tiles, CHUNK, |units| {
             for unit in units {
                 let tile = unit % tiles;
-                let (linear, memory) = match unit / tiles {
-                    0 => (&layer.query, None),
-                    1 => (&layer.key, Some(&self.work.keys)),
-                    _ => (&layer.value, Some(&self.work.values)),
-                };
-                self.project(linear, tile, &self.work.input, |token, values| unsafe {
-                    if let Some(memory) = memory {
-                        let slot = self.texts.slot(token) * width + tile * TILE;
-                        if let Some(place) = memory.slice(slot, TILE).first_chunk_mut() {
-                            (self.kernels.store_f16)(values, place);
+                let part = unit / tiles;
+                let linear = [&layer.query, &layer.key, &layer.value][part];
+                self.project(linear, tile, &self.work.input, |token, values| {
+                    if part == 0 {
+                        let at = token * width + tile * TILE;
+                        let query = unsafe { self.work.query.slice(at, TILE) };
+                        for (query, value) in query.iter_mut().zip(values) {
+                            *query = *value * scale;
                         }
                     } else {
-                        let at = token * width + tile * TILE;
-                        self.work.query.slice(at, TILE).copy_from_slice(values);
+                        self.put(token, tile * TILE, values, part == 2);
                     }
                 });
             }
         });
+    }
+
+    /// Stores a tile of keys, or of values, of a token from dimension `at` on.
+    fn put(&self, token: usize, at: usize, values: &[f32; TILE], is_value: bool) {
+        let (layout, memory) = (self.layout(), &self.work.memory);
+        let (slot, head_dim) = (self.texts.slot(token), layout.head_dim);
+        let block = slot / BLOCK_SIZE * layout.len();
+        let (slot, head, dim) = (slot % BLOCK_SIZE, at / head_dim, at % head_dim);
+        let mut halves = [0; TILE];
+        unsafe { (self.kernels.store_f16)(values, &mut halves) };
+        if is_value {
+            let at = block + layout.values_at(0, head) + slot * head_dim + dim;
+            unsafe { memory.slice(at, TILE) }.copy_from_slice(&halves);
+            return;
+        }
+        for (index, half) in halves.into_iter().enumerate() {
+            let at = block + layout.keys_at(0, head) + (dim + index) * BLOCK_SIZE + slot;
+            unsafe { memory.slice(at, 1)[0] = half };
+        }
+    }
+
+    /// How keys and values of one layer lie.
+    fn layout(&self) -> BlockLayout {
+        BlockLayout {
+            block_size: BLOCK_SIZE,
+            num_layers: 1,
+            num_kv_heads: self.model.shape.num_heads,
+            head_dim: self.model.shape.head_dim(),
+        }
     }
 
     /// Leaves the attention's output in the input. A unit is a run and a head; every token attends to all of its text.
@@ -212,13 +237,14 @@ impl Step<'_> {
                 window: None,
                 block_table: &self.work.block_table[self.texts.slots[text] / BLOCK_SIZE..],
                 block_size: BLOCK_SIZE,
-                keys: self.work.keys.slice(0, self.work.keys.len()),
-                values: self.work.values.slice(0, self.work.values.len()),
-                kv_stride: width,
-                head_offset: head * head_dim,
+                pool: self.work.memory.slice(0, self.work.memory.len()),
+                block_stride: self.layout().len(),
+                keys_at: self.layout().keys_at(0, head),
+                values_at: self.layout().values_at(0, head),
                 output: outputs,
                 scores: own.scores.slice(0, tokens.len() * score_stride),
                 score_stride,
+                scratch: own.span.slice(0, scratch_len(head_dim)),
             };
             (self.kernels.attend)(&mut task);
             for (token, values) in tokens.zip(outputs.chunks_exact(head_dim)) {
