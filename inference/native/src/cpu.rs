@@ -46,8 +46,9 @@ impl Executor for CpuExecutor {
             layout: self.pool.layout,
         };
         let runs = attention::runs_of(batch, &self.model.shape);
+        let slots = heads::slots_of(batch, self.pool.layout);
         let mut logprobs = Logprobs::for_batch(batch);
-        let slots = LogprobSlots::of(logprobs.as_mut());
+        let logprob_slots = LogprobSlots::of(logprobs.as_mut());
         let outcome = Mutex::new(Ok(()));
         self.team.run(&|member| {
             let step = Step {
@@ -56,8 +57,9 @@ impl Executor for CpuExecutor {
                 memory: &memory,
                 batch,
                 runs: &runs,
+                slots: &slots,
                 work: &self.work,
-                logprobs: &slots,
+                logprobs: &logprob_slots,
                 num_threads: self.team.len(),
                 member,
             };

@@ -62,4 +62,22 @@ impl<T: Plain> Shared<T> {
         // SAFETY: in range by the check above, valid as long as self; exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at.add(start), len) }
     }
+
+    /// Writes values to places that are `stride` apart, from `start` on.
+    ///
+    /// # Safety
+    /// As of `slice`, for these places.
+    pub unsafe fn scatter<const N: usize>(&self, start: usize, stride: usize, values: [T; N]) {
+        let last = (N - 1)
+            .checked_mul(stride)
+            .and_then(|len| len.checked_add(start));
+        assert!(
+            last.is_some_and(|last| last < self.len),
+            "a place beyond its buffer"
+        );
+        for (index, value) in values.into_iter().enumerate() {
+            // SAFETY: up to the last in range by the check above; exclusive by the caller's promise.
+            unsafe { *self.at.add(start + index * stride) = value };
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! The phase before the attention: queries, keys and values of each head, finished and put where the attention reads them.
 
 use super::step::Step;
+use crate::batch::Batch;
 use crate::kernels::{PANEL, TileOutput, query_scale};
+use crate::kv_pool::BlockLayout;
 use crate::matrix::TILE;
 use crate::model::{LayerWeights, Projection};
 
@@ -41,6 +43,7 @@ impl Step<'_> {
                     (Part::Value, &weights.value, unit - q_units - kv_units)
                 };
                 let at = unit * per_unit * TILE;
+                let place = self.place(part, layer, at);
                 let mut out: TileOutput = [[0.0; TILE]; PANEL];
                 // SAFETY: this thread's own; a unit is at most a head, and there is room for 2 · `PANEL` heads.
                 let (values, scratch) =
@@ -69,7 +72,7 @@ impl Step<'_> {
                         if !matches!(part, Part::Value) {
                             self.turn(weights, token, at, values);
                         }
-                        self.put(part, layer, token, at, values);
+                        self.put(part, token, place, values);
                     }
                 }
             },
@@ -103,36 +106,61 @@ impl Step<'_> {
         }
     }
 
-    fn put(&self, part: Part, layer: usize, token: usize, at: usize, values: &mut [f32]) {
+    /// Where values from `at` on lie: queries in their row, keys and values in a block.
+    fn place(&self, part: Part, layer: usize, at: usize) -> usize {
+        let (layout, head_dim) = (self.memory.layout, self.model.shape.head_dim);
+        let (head, dim) = (at / head_dim, at % head_dim);
+        match part {
+            Part::Query => at,
+            Part::Key => layout.keys_at(layer, head) + dim * layout.block_size,
+            Part::Value => layout.values_at(layer, head) + dim,
+        }
+    }
+
+    /// Stores a token's values at a place of `place`, a tile or a head of them.
+    fn put(&self, part: Part, token: usize, place: usize, values: &mut [f32]) {
         let shape = &self.model.shape;
         if matches!(part, Part::Query) {
             let scale = query_scale(shape.head_dim) * shape.query_scale.unwrap_or(1.0);
-            let start = token * shape.q_width() + at;
+            let start = token * shape.q_width() + place;
             let query = unsafe { self.work.query.slice(start, values.len()) };
             for (query, value) in query.iter_mut().zip(values) {
                 *query = *value * scale;
             }
             return;
         }
-        let (pool, layout) = (&self.memory.pool, self.memory.layout);
-        let slot = self.batch.slots[token] as usize;
-        let (block, slot) = (slot / layout.block_size, slot % layout.block_size);
-        let (head, dim) = (at / shape.head_dim, at % shape.head_dim);
+        let (pool, block_size) = (&self.memory.pool, self.memory.layout.block_size);
+        let Slot { block, index } = self.slots[token];
         let mut halves = [0; TILE];
         for (tile, values) in values.as_chunks::<TILE>().0.iter().enumerate() {
             unsafe { (self.kernels.store_f16)(values, &mut halves) };
-            let dim = dim + tile * TILE;
             if matches!(part, Part::Key) {
-                let at = layout.keys_at(layer, head) + dim * layout.block_size;
-                let at = block * layout.len() + at + slot;
-                for (index, half) in halves.into_iter().enumerate() {
-                    unsafe { pool.slice(at + index * layout.block_size, 1)[0] = half };
-                }
+                let at = block + place + index + tile * TILE * block_size;
+                unsafe { pool.scatter(at, block_size, halves) };
             } else {
-                let at = layout.values_at(layer, head) + slot * shape.head_dim + dim;
-                let at = block * layout.len() + at;
+                let at = block + place + index * shape.head_dim + tile * TILE;
                 unsafe { pool.slice(at, TILE) }.copy_from_slice(&halves);
             }
         }
     }
+}
+
+/// A token's slot in the KV pool.
+#[derive(Clone, Copy)]
+pub struct Slot {
+    /// Where its block begins.
+    block: usize,
+    /// Which of the block's slots it is.
+    index: usize,
+}
+
+/// The slots of a batch that was checked.
+pub fn slots_of(batch: &Batch, layout: BlockLayout) -> Vec<Slot> {
+    let slots = batch.slots.iter().map(|slot| *slot as usize);
+    slots
+        .map(|slot| Slot {
+            block: slot / layout.block_size * layout.len(),
+            index: slot % layout.block_size,
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! One thread's way through a step: the phases of a decoder.
 
 use super::attention::Run;
+use super::heads::Slot;
 use super::sampling::LogprobSlots;
 use super::workspace::{Activations, Own, Workspace};
 use crate::batch::Batch;
@@ -25,6 +26,8 @@ pub struct Step<'a> {
     pub memory: &'a Memory,
     pub batch: &'a Batch,
     pub runs: &'a [Run],
+    /// One a token.
+    pub slots: &'a [Slot],
     pub work: &'a Workspace,
     pub logprobs: &'a LogprobSlots,
     pub num_threads: usize,
