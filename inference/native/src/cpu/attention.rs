@@ -4,7 +4,11 @@ use super::step::Step;
 use super::workspace::score_stride;
 use crate::batch::Batch;
 use crate::kernels::{HeadTask, MAX_ROWS, scratch_len};
+use crate::matrix::BLOCK;
 use crate::model::Shape;
+
+/// Units a thread, below which they are made smaller: with three for two threads, one waits for half of the time.
+const LEAST_UNITS: usize = 4;
 
 /// Neighbouring tokens of one sequence that attend together.
 pub struct Run {
@@ -32,24 +36,45 @@ pub fn runs_of(batch: &Batch, shape: &Shape) -> Vec<Run> {
 
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
-    /// Leaves the attention's output, quantised, in the input. A unit is a run and a KV head.
+    /// Leaves the attention's output, quantised, in the input. A unit is a run and a KV head; where that makes too few to
+    /// share out evenly, it is a run and a query head.
     pub fn attention(&self, layer: usize, window: Option<usize>) {
-        let num_kv_heads = self.model.shape.num_kv_heads;
+        let shape = &self.model.shape;
+        let group = shape.num_heads / shape.num_kv_heads;
+        // Outputs are quantised in whole blocks.
+        let is_split = self.runs.len() * shape.num_kv_heads < self.num_threads * LEAST_UNITS
+            && shape.head_dim.is_multiple_of(BLOCK);
+        let heads = if is_split { 1 } else { group };
+        let units_of_run = shape.num_heads / heads;
+        // The heads of a run lie side by side in each block: where there are runs enough, a thread takes them all.
+        let chunk = if self.runs.len() < self.num_threads * LEAST_UNITS {
+            1
+        } else {
+            units_of_run
+        };
         // The last runs of a prompt attend to most; claimed first, they leave no long end.
         self.member
-            .each(self.runs.len() * num_kv_heads, 1, |units| {
+            .each(self.runs.len() * units_of_run, chunk, |units| {
                 for unit in units {
-                    let run = &self.runs[self.runs.len() - 1 - unit / num_kv_heads];
-                    self.attend(run, layer, unit % num_kv_heads, window);
+                    let run = &self.runs[self.runs.len() - 1 - unit / units_of_run];
+                    self.attend(run, layer, unit % units_of_run * heads, heads, window);
                 }
             });
     }
 
-    fn attend(&self, run: &Run, layer: usize, kv_head: usize, window: Option<usize>) {
+    /// Attention of a run in `heads` query heads of one KV head, from `first_head` on.
+    fn attend(
+        &self,
+        run: &Run,
+        layer: usize,
+        first_head: usize,
+        heads: usize,
+        window: Option<usize>,
+    ) {
         let shape = &self.model.shape;
         let (head_dim, q_width) = (shape.head_dim, shape.q_width());
-        let group = shape.num_heads / shape.num_kv_heads;
-        let num_rows = run.num_tokens * group;
+        let kv_head = first_head / (shape.num_heads / shape.num_kv_heads);
+        let num_rows = run.num_tokens * heads;
         let score_stride = score_stride(self.batch);
         let first = run.first_token * q_width;
         let (own, layout) = (self.own(), self.memory.layout);
@@ -57,9 +82,9 @@ impl Step<'_> {
             let outputs = own.heads.slice(0, num_rows * head_dim);
             let mut task = HeadTask {
                 queries: &self.work.query.slice(first, run.num_tokens * q_width)
-                    [kv_head * group * head_dim..],
+                    [first_head * head_dim..],
                 query_stride: q_width,
-                group,
+                group: heads,
                 head_dim,
                 positions: &self.batch.positions[run.first_token..][..run.num_tokens],
                 window,
@@ -76,11 +101,11 @@ impl Step<'_> {
                 scratch: own.span.slice(0, scratch_len(head_dim)),
             };
             (self.kernels.attend)(&mut task);
-            for (index, heads) in outputs.chunks_exact(group * head_dim).enumerate() {
-                let (token, at) = (run.first_token + index, kv_head * group * head_dim);
+            for (index, values) in outputs.chunks_exact(heads * head_dim).enumerate() {
+                let (token, at) = (run.first_token + index, first_head * head_dim);
                 self.work
                     .input
-                    .store(self.kernels, token, at, heads, q_width);
+                    .store(self.kernels, token, at, values, q_width);
             }
         }
     }
