@@ -1,8 +1,11 @@
 //! AVX-512: the portable loops, compiled for it. Products and attention have files of their own.
 
 use std::arch::x86_64::{
-    _MM_FROUND_TO_NEAREST_INT, _mm256_storeu_si256, _mm512_cvtps_ph, _mm512_loadu_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_set1_ps,
+    _MM_FROUND_TO_NEAREST_INT, _mm256_cvtsi256_si32, _mm256_dpbusd_epi32, _mm256_extract_epi32,
+    _mm256_hadd_epi32, _mm256_set_m128i, _mm256_set1_epi8, _mm256_setzero_si256,
+    _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_castps_si512, _mm512_cvtepi32_epi8,
+    _mm512_cvtps_ph, _mm512_loadu_ps, _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_set1_ps,
 };
 
 use super::{Kernels, QuantBlock, portable};
@@ -35,9 +38,35 @@ pub fn is_available() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+/// As `portable::quantize`, operation for operation.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
 fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
-    portable::quantize(values, out);
+    // SAFETY: 16 of the 32 floats each.
+    let halves = unsafe {
+        [
+            _mm512_loadu_ps(values.as_ptr()),
+            _mm512_loadu_ps(values.as_ptr().add(TILE)),
+        ]
+    };
+    let magnitudes = halves.map(|half| _mm512_castps_si512(_mm512_abs_ps(half)));
+    let largest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
+    let (scale, inverse) = portable::quant_scale(largest);
+    let (inverse, round) = (_mm512_set1_ps(inverse), _mm512_set1_ps(portable::ROUND));
+    let [front, back] = halves.map(|half| {
+        let rounded = _mm512_add_ps(_mm512_mul_ps(half, inverse), round);
+        _mm512_cvtepi32_epi8(_mm512_castps_si512(rounded))
+    });
+    let quants = _mm256_set_m128i(back, front);
+    // SAFETY: 32 bytes.
+    unsafe { _mm256_storeu_si256(out.quants.as_mut_ptr().cast(), quants) };
+    // Sums of four, those of the first half in the lower 128 bits.
+    let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), quants);
+    let sums = _mm256_hadd_epi32(sums, sums);
+    let sums = _mm256_hadd_epi32(sums, sums);
+    out.first_sum = _mm256_cvtsi256_si32(sums);
+    out.integer_sum = out.first_sum + _mm256_extract_epi32::<4>(sums);
+    out.scale = scale;
+    out.sum = scale * out.integer_sum as f32;
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]

@@ -17,14 +17,7 @@ pub fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
     let largest = values
         .iter()
         .fold(0, |largest: u32, value| largest.max(value.abs().to_bits()));
-    let largest = f32::from_bits(largest);
-    let scale = largest / 127.0;
-    // Below the normal numbers an inverse would overflow; such a block is as good as zero.
-    let inverse = if scale >= f32::MIN_POSITIVE {
-        1.0 / scale
-    } else {
-        0.0
-    };
+    let (scale, inverse) = quant_scale(largest);
     let mut sum = 0;
     for (quant, value) in out.quants.iter_mut().zip(values) {
         let rounded = (value * inverse + ROUND).to_bits() as i8;
@@ -36,6 +29,18 @@ pub fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
     out.integer_sum = sum;
     let front = out.quants[..BLOCK / 2].iter();
     out.first_sum = front.map(|quant| i32::from(*quant)).sum();
+}
+
+/// The scale of a block and its inverse, from the bits of its largest magnitude.
+#[inline(always)]
+pub fn quant_scale(largest: u32) -> (f32, f32) {
+    let scale = f32::from_bits(largest) / 127.0;
+    // Below the normal numbers an inverse would overflow; such a block is as good as zero.
+    if scale >= f32::MIN_POSITIVE {
+        (scale, 1.0 / scale)
+    } else {
+        (scale, 0.0)
+    }
 }
 
 #[inline(always)]
@@ -152,15 +157,24 @@ pub fn exp_scaled(values: &mut [f32], max: f32, scale: f32) -> f32 {
     reduce(&lanes)
 }
 
+/// Values that are looked at for the largest before it is looked for among them: they stay in the first-level cache.
+const ARGMAX_CHUNK: usize = 1024;
+
 #[inline(always)]
 pub fn argmax(values: &[f32]) -> Option<(usize, f32)> {
-    let has_nan = values.iter().fold(false, |all, value| all | value.is_nan());
-    let max = largest(values);
+    let (mut start, mut max, mut has_nan) = (0, f32::NEG_INFINITY, false);
+    for (index, chunk) in values.chunks(ARGMAX_CHUNK).enumerate() {
+        has_nan |= chunk.iter().fold(false, |all, value| all | value.is_nan());
+        let own = largest(chunk);
+        if own > max {
+            (start, max) = (index * ARGMAX_CHUNK, own);
+        }
+    }
     if has_nan || max == f32::NEG_INFINITY {
         return None;
     }
-    let at = values.iter().position(|value| *value >= max)?;
-    Some((at, max))
+    let at = values[start..].iter().position(|value| *value >= max)?;
+    Some((start + at, max))
 }
 
 /// The largest value; NaNs do not count.

@@ -437,7 +437,7 @@ fn argmax_is_the_first_of_the_largest_in_every_set() {
     for kernels in Kernels::available() {
         // SAFETY: the set is one of this processor.
         let argmax = |values: &[f32]| unsafe { (kernels.argmax)(values) };
-        for len in [1, 15, 16, 17, 100] {
+        for len in [1, 15, 16, 17, 100, 2050] {
             for at in 0..len {
                 let mut values = vec![-1.0; len];
                 values[at..].fill(2.5);
