@@ -10,6 +10,8 @@ pub struct Limits {
 
 /// Weights looked at first, as shares of the best one's: few tokens are above it, and they nearly always suffice.
 const FIRST_FLOOR: f32 = 1.0 / 256.0;
+/// Weights that are passed over together where none of them counts, which is nearly everywhere.
+const CHUNK: usize = 64;
 /// How much lower the next look goes, and below what it takes in everything.
 const FLOOR_STEP: f32 = 1.0 / 256.0;
 const LOWEST_FLOOR: f32 = 1e-12;
@@ -52,10 +54,19 @@ pub fn candidates(weights: &[f32], total: f32, limits: Limits) -> Vec<(u32, f32)
 }
 
 fn at_least(weights: &[f32], floor: f32) -> Vec<(u32, f32)> {
-    let all = weights.iter().enumerate();
-    all.filter(|(_, weight)| **weight >= floor)
-        .map(|(id, weight)| (id as u32, *weight))
-        .collect()
+    let mut found = Vec::new();
+    for (index, chunk) in weights.chunks(CHUNK).enumerate() {
+        // Counted without a branch, so that a compiler compares several at once.
+        let count: u32 = chunk.iter().map(|weight| u32::from(*weight >= floor)).sum();
+        if count > 0 {
+            let all = (index * CHUNK..).zip(chunk);
+            found.extend(
+                all.filter(|(_, weight)| **weight >= floor)
+                    .map(|(id, weight)| (id as u32, *weight)),
+            );
+        }
+    }
+    found
 }
 
 fn sum(tokens: &[(u32, f32)]) -> f64 {
