@@ -6,6 +6,7 @@ mod architecture_tests;
 mod attention;
 pub mod encoder;
 mod heads;
+mod products;
 mod projection;
 mod sampling;
 mod step;
@@ -39,7 +40,7 @@ pub struct CpuExecutor {
 impl Executor for CpuExecutor {
     fn forward(&mut self, batch: &Batch, wants_logits: bool) -> Result<StepOutput> {
         batch.check(&self.model.shape, &self.pool)?;
-        self.work.fit(&self.model.shape, batch);
+        self.work.fit(&self.kernels, &self.model.shape, batch);
         self.pool.copy_blocks(batch.copies.iter());
         let memory = Memory {
             pool: Shared::borrow(&mut self.pool.data),

@@ -6,6 +6,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -14,6 +15,7 @@ use memmap2::Mmap;
 
 use self::reader::{Reader, too_large};
 use crate::error::{Error, Result};
+use crate::huge_pages::{Arena, Buffer, Plain};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const MAX_DIMS: u32 = 4;
@@ -122,6 +124,8 @@ impl Tensor {
 pub struct Gguf {
     map: Mmap,
     header: Header,
+    /// Where weights are put that are made of the file's: side by side, so that small matrices share huge pages.
+    room: RefCell<Arena>,
 }
 
 /// What a file says of itself, checked against its length.
@@ -140,7 +144,7 @@ impl Gguf {
         let map = unsafe { Mmap::map(&file) }
             .map_err(|cause| Error::new(format!("cannot map the model file: {cause}")))?;
         let header = Header::parse(&map)?;
-        Ok(Self { map, header })
+        Ok(Self::of(map, header))
     }
 
     /// As `open`, from memory.
@@ -149,10 +153,23 @@ impl Gguf {
         let mut map = memmap2::MmapMut::map_anon(bytes.len().max(1)).expect("memory for a test");
         map[..bytes.len()].copy_from_slice(bytes);
         let header = Header::parse(&map[..bytes.len()])?;
-        Ok(Self {
-            map: map.make_read_only().expect("a mapping of our own"),
+        Ok(Self::of(
+            map.make_read_only().expect("a mapping of our own"),
             header,
-        })
+        ))
+    }
+
+    fn of(map: Mmap, header: Header) -> Self {
+        Self {
+            map,
+            header,
+            room: RefCell::new(Arena::default()),
+        }
+    }
+
+    /// A zeroed buffer for what is made of the file's weights. Fails when there is no memory.
+    pub fn room<T: Plain>(&self, len: usize) -> Result<Buffer<T>> {
+        self.room.borrow_mut().zeroed(len)
     }
 
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {

@@ -12,17 +12,14 @@ pub use self::block::{RowBlock, f32_at};
 pub use self::layout::{BLOCK, FloatLayout, Layout, QuantLayout, TILE};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Tensor, TensorType};
-
-/// One cache line: makes a vector of them aligned for 512-bit loads.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub struct Line([u8; 64]);
+use crate::huge_pages::Buffer;
 
 pub struct Matrix {
     pub layout: Layout,
     pub num_rows: usize,
     pub num_columns: usize,
-    lines: Vec<Line>,
+    /// Aligned to a cache line, for 512-bit loads.
+    bytes: Buffer<u8>,
     tile_bytes: usize,
 }
 
@@ -47,19 +44,24 @@ impl Matrix {
                 "tensor {name} is {rows} × {columns}, expected {num_rows} × {num_columns}"
             )));
         }
-        Ok(Self::repack(tensor, gguf.bytes(tensor), order))
+        let layout = Layout::of(tensor.kind);
+        let bytes = gguf.room(num_rows.div_ceil(TILE) * layout.tile_bytes(num_columns))?;
+        Ok(Self::repack(tensor, gguf.bytes(tensor), order, bytes))
     }
 
-    fn repack(tensor: &Tensor, source: &[u8], order: impl Fn(usize) -> usize) -> Self {
+    fn repack(
+        tensor: &Tensor,
+        source: &[u8],
+        order: impl Fn(usize) -> usize,
+        mut bytes: Buffer<u8>,
+    ) -> Self {
         let (num_rows, num_columns) = (tensor.num_rows(), tensor.row_len());
         let layout = Layout::of(tensor.kind);
         let tile_bytes = layout.tile_bytes(num_columns);
-        let num_bytes = num_rows.div_ceil(TILE) * tile_bytes;
-        let mut lines = vec![Line([0; 64]); num_bytes.div_ceil(64)];
         let row_bytes = source.len() / num_rows;
         for row in 0..num_rows {
             let start = row / TILE * tile_bytes;
-            let tile = &mut bytes_mut(&mut lines)[start..start + tile_bytes];
+            let tile = &mut bytes[start..start + tile_bytes];
             let from = &source[order(row) * row_bytes..][..row_bytes];
             match layout {
                 Layout::Quant(layout) => {
@@ -81,7 +83,7 @@ impl Matrix {
             layout,
             num_rows,
             num_columns,
-            lines,
+            bytes,
             tile_bytes,
         }
     }
@@ -93,7 +95,7 @@ impl Matrix {
     /// The bytes of one tile; 64-byte aligned, but for an odd number of columns of two bytes. @panics beyond the last tile
     pub fn tile(&self, index: usize) -> &[u8] {
         let start = index * self.tile_bytes;
-        &bytes(&self.lines)[start..start + self.tile_bytes]
+        &self.bytes[start..start + self.tile_bytes]
     }
 
     /// Writes row `row` as floats; `out` has `num_columns` places.
@@ -115,7 +117,7 @@ impl Matrix {
     }
 
     pub fn bytes_len(&self) -> usize {
-        self.lines.len() * 64
+        self.bytes.len()
     }
 }
 
@@ -153,14 +155,4 @@ pub fn load_vector(gguf: &Gguf, name: &str, len: usize) -> Result<Vec<f32>> {
             "tensor {name} must be F32, F16 or BF16"
         ))),
     }
-}
-
-fn bytes(lines: &[Line]) -> &[u8] {
-    // SAFETY: a Line is 64 plain bytes without padding, so a slice of lines is a slice of 64 times as many bytes.
-    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) }
-}
-
-fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
-    // SAFETY: as above, and the borrow is exclusive.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64) }
 }

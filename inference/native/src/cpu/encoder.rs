@@ -121,7 +121,7 @@ impl CpuEncoder {
     /// included.
     pub fn embed(&mut self, token_ids: &[i32], starts: &[i32]) -> Result<Vec<f32>> {
         let texts = Texts::check(&self.model, token_ids, starts)?;
-        self.work.fit(&self.model.shape, &texts);
+        self.work.fit(&self.kernels, &self.model.shape, &texts);
         self.team.run(&|member| {
             Step {
                 model: &self.model,

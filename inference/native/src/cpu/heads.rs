@@ -2,7 +2,8 @@
 
 use super::step::Step;
 use crate::batch::Batch;
-use crate::kernels::{PANEL, TileOutput, query_scale};
+use crate::kernels::bf16::PASS;
+use crate::kernels::query_scale;
 use crate::kv_pool::BlockLayout;
 use crate::matrix::TILE;
 use crate::model::{LayerWeights, Projection};
@@ -44,30 +45,26 @@ impl Step<'_> {
                 };
                 let at = unit * per_unit * TILE;
                 let place = self.place(part, layer, at);
-                let mut out: TileOutput = [[0.0; TILE]; PANEL];
-                // SAFETY: this thread's own; a unit is at most a head, and there is room for 2 · `PANEL` heads.
+                let products = self.products(input, num_tokens);
+                let tiles = (0..per_unit)
+                    .map(|tile| products.open(&projection.matrix, unit * per_unit + tile, tile));
+                let tiles: Vec<_> = tiles.collect();
+                // SAFETY: this thread's own; a unit is at most a head, and there is room for `PASS` + 1 of them.
                 let (values, scratch) =
-                    unsafe { self.own().heads.slice(0, (PANEL + 1) * per_unit * TILE) }
-                        .split_at_mut(PANEL * per_unit * TILE);
-                for panel in 0..num_tokens.div_ceil(PANEL) {
-                    let count = PANEL.min(num_tokens - panel * PANEL);
-                    for tile in 0..per_unit {
-                        let matrix = &projection.matrix;
-                        self.multiply(
-                            matrix,
-                            unit * per_unit + tile,
-                            input,
-                            panel,
-                            count,
-                            &mut out,
-                        );
-                        for (index, out) in out.iter().enumerate().take(count) {
+                    unsafe { self.own().heads.slice(0, (PASS + 1) * per_unit * TILE) }
+                        .split_at_mut(PASS * per_unit * TILE);
+                for first in products.passes() {
+                    let mut count = 0;
+                    for (tile, opened) in tiles.iter().enumerate() {
+                        let outputs = products.pass(opened, first, 0);
+                        count = outputs.len();
+                        for (index, out) in outputs.iter().enumerate() {
                             values[(index * per_unit + tile) * TILE..][..TILE].copy_from_slice(out);
                         }
                     }
                     let rows = values.chunks_exact_mut(per_unit * TILE);
                     for (index, values) in rows.enumerate().take(count) {
-                        let token = panel * PANEL + index;
+                        let token = first + index;
                         self.finish(projection, at, values, scratch);
                         if !matches!(part, Part::Value) {
                             self.turn(weights, token, at, values);

@@ -1,9 +1,10 @@
 //! Norms and matrix products: how rows and tiles are shared out, and how they meet.
 
+use super::products::Products;
 use super::step::Step;
 use super::workspace::Activations;
-use crate::kernels::{Kernels, PANEL, TileOutput};
-use crate::matrix::{BLOCK, Layout, Matrix, TILE};
+use crate::kernels::PANEL;
+use crate::matrix::{Matrix, TILE};
 
 /// Claims a thread makes of a phase, about: fewer and a late thread finds nothing left, more and claiming costs.
 const CLAIMS: usize = 4;
@@ -55,9 +56,7 @@ impl Step<'_> {
             let values = to.values(row, 0, width, width);
             let residual = self.work.residual.slice(from * width, width);
             (self.kernels.rms_norm)(residual, weight, self.model.shape.norm_epsilon, values);
-            for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-                (self.kernels.quantize)(values, to.block(row, index, width));
-            }
+            to.put_all(self.kernels, row, width);
         }
     }
 
@@ -70,26 +69,18 @@ impl Step<'_> {
         num_rows: usize,
         mut put: impl FnMut(usize, &mut [f32; TILE]),
     ) {
-        let mut out: TileOutput = [[0.0; TILE]; PANEL];
-        for panel in 0..num_rows.div_ceil(PANEL) {
-            let count = PANEL.min(num_rows - panel * PANEL);
-            self.multiply(matrix, tile, input, panel, count, &mut out);
-            for (index, values) in out.iter_mut().enumerate().take(count) {
-                put(panel * PANEL + index, values);
+        let products = self.products(input, num_rows);
+        let tile = products.open(matrix, tile, 0);
+        for first in products.passes() {
+            for (index, values) in products.pass(&tile, first, 0).iter_mut().enumerate() {
+                put(first + index, values);
             }
         }
     }
 
-    pub fn multiply(
-        &self,
-        matrix: &Matrix,
-        tile: usize,
-        input: &Activations,
-        panel: usize,
-        count: usize,
-        out: &mut TileOutput,
-    ) {
-        unsafe { multiply(self.kernels, matrix, tile, input, panel, count, out) };
+    /// Products of the first `num_rows` of an input that nobody writes in this phase.
+    pub fn products<'b>(&'b self, input: &'b Activations, num_rows: usize) -> Products<'b> {
+        unsafe { Products::new(self.kernels, self.own(), input, num_rows) }
     }
 
     /// Units of one claim.
@@ -99,39 +90,6 @@ impl Step<'_> {
             even.min(CACHED_TILES)
         } else {
             even
-        }
-    }
-}
-
-/// Multiplies one tile with `count` tokens of a panel of `input`.
-///
-/// # Safety
-/// The kernels were detected, and nobody writes to the panel until the next phase.
-pub unsafe fn multiply(
-    kernels: &Kernels,
-    matrix: &Matrix,
-    tile: usize,
-    input: &Activations,
-    panel: usize,
-    count: usize,
-    out: &mut TileOutput,
-) {
-    let width = matrix.num_columns;
-    // SAFETY: the caller's promise.
-    unsafe {
-        match matrix.layout {
-            Layout::Quant(layout) => {
-                let kernel = (kernels.quant_tile)(layout);
-                kernel(matrix.tile(tile), input.panel(panel, width), count, out);
-            }
-            Layout::Float(layout) => {
-                let token = |index: usize| -> &[f32] {
-                    input.values(panel * PANEL + index.min(count - 1), 0, width, width)
-                };
-                let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
-                let kernel = (kernels.float_tile)(layout);
-                kernel(matrix.tile(tile), &tokens[..count], out);
-            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::sampling::LogprobSlots;
 use super::workspace::{Activations, Own, Workspace};
 use crate::batch::Batch;
 use crate::error::Result;
-use crate::kernels::{Kernels, PANEL, TileOutput};
+use crate::kernels::{Kernels, PANEL};
 use crate::kv_pool::BlockLayout;
 use crate::matrix::{BLOCK, Matrix, TILE};
 use crate::model::{Gate, LayerWeights, Model};
@@ -50,6 +50,7 @@ impl Step<'_> {
             self.add_projection(&weights.down, &self.work.hidden, norm);
         }
         self.head();
+        self.own().end_products(self.kernels);
         self.sample()
     }
 
@@ -84,31 +85,26 @@ impl Step<'_> {
             |token| token,
             num_units,
             |input, unit| {
-                let mut block = [[0.0; BLOCK]; PANEL];
-                let (mut gate, mut up): (TileOutput, TileOutput) =
-                    ([[0.0; TILE]; PANEL], [[0.0; TILE]; PANEL]);
-                for panel in 0..num_tokens.div_ceil(PANEL) {
-                    let count = PANEL.min(num_tokens - panel * PANEL);
-                    for half in 0..BLOCK / TILE {
-                        let tile = unit * (BLOCK / TILE) + half;
-                        self.multiply(&weights.gate, tile, input, panel, count, &mut gate);
-                        self.multiply(&weights.up, tile, input, panel, count, &mut up);
-                        for index in 0..count {
-                            unsafe { gated(&mut gate[index], &up[index]) };
-                            block[index][half * TILE..][..TILE].copy_from_slice(&gate[index]);
+                let products = self.products(input, num_tokens);
+                let hidden = &self.work.hidden;
+                for tile in unit * (BLOCK / TILE)..(unit + 1) * (BLOCK / TILE) {
+                    let gate = products.open(&weights.gate, tile, 0);
+                    let up = products.open(&weights.up, tile, 1);
+                    for first in products.passes() {
+                        let gate = products.pass(&gate, first, 0);
+                        let up = products.pass(&up, first, 1);
+                        for (index, (gate, up)) in gate.iter_mut().zip(up).enumerate() {
+                            unsafe {
+                                gated(gate, up);
+                                hidden
+                                    .values(first + index, tile * TILE, TILE, width)
+                                    .copy_from_slice(gate);
+                            };
                         }
                     }
-                    for (index, block) in block.iter().enumerate().take(count) {
-                        unsafe {
-                            self.work.hidden.store(
-                                self.kernels,
-                                panel * PANEL + index,
-                                unit * BLOCK,
-                                block,
-                                width,
-                            );
-                        };
-                    }
+                }
+                for token in 0..num_tokens {
+                    unsafe { hidden.put_values(self.kernels, token, unit, width) };
                 }
             },
         );

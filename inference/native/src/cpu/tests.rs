@@ -74,9 +74,38 @@ pub fn step(executor: &mut CpuExecutor, parts: &mut [(&mut Sequence, usize)]) ->
 
 /// Logits of a 23-token sequence computed alone, in one step, by the scalar set on one thread.
 fn reference(kind: TensorType) -> Vec<Vec<u32>> {
-    let scalar = Kernels::detect(Some("scalar")).unwrap();
+    reference_of(kind, "scalar")
+}
+
+fn reference_of(kind: TensorType, set: &str) -> Vec<Vec<u32>> {
+    let scalar = Kernels::detect(Some(set)).unwrap();
     let mut sequence = Sequence::new(1, 23, 0..6);
     step(&mut executor(kind, scalar, 1), &mut [(&mut sequence, 23)])
+}
+
+#[test]
+fn bf16_logits_are_the_same_bits_for_every_set_chunk_neighbour_and_number_of_threads() {
+    for kind in [TensorType::Q4_1, TensorType::Q6_K, TensorType::F16] {
+        let expected = reference_of(kind, "scalar-bf16");
+        for (kernels, num_threads) in Kernels::with_bf16().into_iter().zip([2, 1]) {
+            for chunk in [1, 5, 16, 23] {
+                let mut executor = executor(kind, kernels, num_threads);
+                let mut sequence = Sequence::new(1, 23, 0..6);
+                let mut neighbour = Sequence::new(2, 60, 12..28);
+                let mut logits = Vec::new();
+                while sequence.computed < 23 {
+                    let count = chunk.min(23 - sequence.computed);
+                    let parts = &mut [(&mut neighbour, 2), (&mut sequence, count)];
+                    logits.extend_from_slice(&step(&mut executor, parts)[2..]);
+                }
+                assert!(
+                    logits == expected,
+                    "{kind:?} {}, chunks of {chunk}",
+                    kernels.name
+                );
+            }
+        }
+    }
 }
 
 #[test]

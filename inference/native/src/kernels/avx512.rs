@@ -16,6 +16,7 @@ pub const KERNELS: Kernels = Kernels {
     quant_tile: super::avx512_products::quant_tile,
     float_tile: super::avx512_products::float_tile,
     quantize,
+    bf16: None,
     rms_norm,
     silu_mul,
     gelu_mul,

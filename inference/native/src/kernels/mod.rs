@@ -1,6 +1,9 @@
-//! The arithmetic, one small file per instruction set. All sets compute the same bits: integer dots are exact, and float
-//! operations happen in one fixed order with fused multiply-adds. `Kernels::detect` picks the widest set at run time.
+//! The arithmetic, one small file per instruction set. All sets of exact codes compute the same bits: integer dots are exact,
+//! and float operations happen in one fixed order with fused multiply-adds. So do all sets of bf16 among each other; see
+//! bf16.rs. `Kernels::detect` picks the widest set at run time.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(test)]
 mod attention_tests;
 #[cfg(target_arch = "x86_64")]
@@ -13,6 +16,9 @@ mod avx512;
 mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512_products;
+pub mod bf16;
+#[cfg(test)]
+mod bf16_tests;
 mod format;
 mod head_task;
 pub mod portable;
@@ -21,6 +27,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use self::bf16::Bf16Kernels;
 pub use self::head_task::{HeadTask, query_scale, scratch_len};
 use crate::huge_pages::Plain;
 use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
@@ -68,6 +75,8 @@ pub struct Kernels {
     pub quant_tile: fn(QuantLayout) -> QuantTileKernel,
     pub float_tile: fn(FloatLayout) -> FloatTileKernel,
     pub quantize: unsafe fn(&[f32; BLOCK], &mut QuantBlock),
+    /// Products of quantised weights in bf16, instead of `quant_tile` and `quantize`.
+    pub bf16: Option<Bf16Kernels>,
     /// input, weight, epsilon → output
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     /// gate, up → silu(gate) · up in place of gate
@@ -89,14 +98,15 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The widest set this processor has; `only` names one for tests and comparisons (`scalar` is always there).
+    /// The widest set of exact codes this processor has; `only` names one, of either arithmetic (`scalar` and `scalar-bf16` are
+    /// always there). Bf16 is never picked unasked: its bits are others, and one sequence alone decodes slower with it.
     pub fn detect(only: Option<&str>) -> Option<Self> {
-        Self::available()
-            .into_iter()
-            .find(|each| only.is_none_or(|name| name == each.name))
+        let all = Self::available().into_iter().chain(Self::with_bf16());
+        let mut all = all.filter(|each| only.is_none_or(|name| name == each.name));
+        all.next()
     }
 
-    /// All sets of this processor, widest first.
+    /// The sets of this processor that agree bit by bit on exact codes, widest first.
     pub fn available() -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -109,6 +119,21 @@ impl Kernels {
             }
         }
         sets.push(scalar::KERNELS);
+        sets
+    }
+
+    /// The sets of this processor that agree bit by bit in bf16, fastest first.
+    pub fn with_bf16() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if amx::is_available() {
+            sets.push(amx::KERNELS);
+        }
+        sets.push(Self {
+            name: "scalar-bf16",
+            bf16: Some(bf16::SCALAR),
+            ..scalar::KERNELS
+        });
         sets
     }
 }

@@ -17,6 +17,7 @@ pub const KERNELS: Kernels = Kernels {
         FloatLayout::F32 => |tile, tokens, out| float_tile(FloatLayout::F32, tile, tokens, out),
     },
     quantize: |values, out| portable::quantize(values, out),
+    bf16: None,
     rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
     silu_mul: |gate, up| portable::silu_mul(gate, up),
     gelu_mul: |gate, up| portable::gelu_mul(gate, up),

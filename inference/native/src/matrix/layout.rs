@@ -77,6 +77,16 @@ impl Layout {
 }
 
 impl QuantLayout {
+    /// Bits of a code.
+    pub const fn code_bits(self) -> usize {
+        match self {
+            Self::Q4 | Self::Q4Wide => 4,
+            Self::Q5 | Self::Q5Wide => 5,
+            Self::Q6 => 6,
+            Self::Q8 => 8,
+        }
+    }
+
     /// Bytes before the codes of a block.
     pub const fn scale_bytes(self) -> usize {
         match self {

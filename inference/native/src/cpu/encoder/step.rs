@@ -1,10 +1,10 @@
 //! One thread's way through an encoder: embed, then per layer project, attend, add and normalise, feed forward, add and
 //! normalise, and in the end pool.
 
-use super::super::projection::multiply;
+use super::super::products::Products;
 use super::super::workspace::{Activations, Own};
 use super::{BLOCK_SIZE, Texts, fit_own};
-use crate::kernels::{HeadTask, Kernels, PANEL, TileOutput, query_scale, scratch_len};
+use crate::kernels::{HeadTask, Kernels, PANEL, query_scale, scratch_len};
 use crate::kv_pool::BlockLayout;
 use crate::matrix::{BLOCK, TILE};
 use crate::model::{EncoderLayer, EncoderModel, EncoderShape, Linear, Norm, Pooling};
@@ -46,17 +46,18 @@ impl Workspace {
         }
     }
 
-    pub fn fit(&mut self, shape: &EncoderShape, texts: &Texts) {
+    pub fn fit(&mut self, kernels: &Kernels, shape: &EncoderShape, texts: &Texts) {
         let (tokens, slots) = (texts.num_tokens(), texts.num_slots());
         self.residual.grow(tokens * shape.width);
-        self.input.grow(tokens, shape.width);
-        self.hidden.grow(tokens, shape.ffn_width);
+        self.input.grow(kernels, tokens, shape.width);
+        self.hidden.grow(kernels, tokens, shape.ffn_width);
         self.query.grow(tokens * shape.width);
         self.memory.grow(2 * slots * shape.width);
         self.vectors.grow(texts.len() * shape.width);
         self.block_table = (0..(slots / BLOCK_SIZE) as i32).collect();
         for own in &mut self.own {
             fit_own(own, shape.head_dim(), shape.context_length);
+            own.fit_products(shape.width.max(shape.ffn_width), 1);
         }
     }
 }
@@ -82,6 +83,7 @@ impl Step<'_> {
             self.up(&layer.up);
             self.add(&layer.down, &self.work.hidden, &layer.output_norm);
         }
+        self.work.own[self.member.index].end_products(self.kernels);
         self.pool();
     }
 
@@ -116,7 +118,7 @@ impl Step<'_> {
             let values = self.work.input.values(token, 0, width, width);
             (self.kernels.layer_norm)(residual, &norm.weight, &norm.bias, norm_epsilon, values);
             residual.copy_from_slice(values);
-            self.work.input.quantize(self.kernels, token, width);
+            self.work.input.put_all(self.kernels, token, width);
         }
     }
 
@@ -128,26 +130,15 @@ impl Step<'_> {
         input: &Activations,
         mut put: impl FnMut(usize, &mut [f32; TILE]),
     ) {
-        let mut out: TileOutput = [[0.0; TILE]; PANEL];
-        let num_tokens = self.texts.num_tokens();
-        for panel in 0..num_tokens.div_ceil(PANEL) {
-            let count = PANEL.min(num_tokens - panel * PANEL);
-            unsafe {
-                multiply(
-                    self.kernels,
-                    &linear.matrix,
-                    tile,
-                    input,
-                    panel,
-                    count,
-                    &mut out,
-                );
-            }
-            for (index, values) in out.iter_mut().enumerate().take(count) {
+        let own = &self.work.own[self.member.index];
+        let products = unsafe { Products::new(self.kernels, own, input, self.texts.num_tokens()) };
+        let opened = products.open(&linear.matrix, tile, 0);
+        for first in products.passes() {
+            for (index, values) in products.pass(&opened, first, 0).iter_mut().enumerate() {
                 for (value, bias) in values.iter_mut().zip(&linear.bias[tile * TILE..]) {
                     *value += bias;
                 }
-                put(panel * PANEL + index, values);
+                put(first + index, values);
             }
         }
     }
@@ -287,7 +278,7 @@ impl Step<'_> {
                             .values(token, tile * TILE, TILE, width)
                             .copy_from_slice(values);
                         if half == BLOCK / TILE - 1 {
-                            hidden.quantize_block(self.kernels, token, unit, width);
+                            hidden.put_values(self.kernels, token, unit, width);
                         }
                     });
                 }
