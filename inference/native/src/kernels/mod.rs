@@ -21,6 +21,10 @@ pub mod bf16;
 mod bf16_tests;
 mod format;
 mod head_task;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_products;
 pub mod portable;
 mod portable_attention;
 mod scalar;
@@ -117,6 +121,10 @@ impl Kernels {
             if avx2::is_available() {
                 sets.push(avx2::KERNELS);
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if neon::is_available() {
+            sets.push(neon::KERNELS);
         }
         sets.push(scalar::KERNELS);
         sets

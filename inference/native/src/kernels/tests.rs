@@ -460,3 +460,11 @@ fn a_set_is_found_by_its_name_or_not_at_all() {
         Kernels::available()[0].name
     );
 }
+
+/// What `scripts/test-neon.sh` tells of the processor that it emulates: there, a set that is not found is not compared either.
+#[test]
+fn the_widest_set_is_the_one_that_this_processor_is_known_for() {
+    if let Ok(name) = std::env::var("COLLOQUY_EXPECTED_KERNELS") {
+        assert_eq!(Kernels::available()[0].name, name);
+    }
+}
