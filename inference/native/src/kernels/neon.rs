@@ -7,7 +7,7 @@ use std::arch::aarch64::{
 };
 use std::arch::is_aarch64_feature_detected;
 
-use super::{HeadTask, Kernels, QuantBlock, portable};
+use super::{HeadTask, Kernels, QuantBlock, portable, portable_attention};
 use crate::matrix::{BLOCK, TILE};
 
 pub const KERNELS: Kernels = Kernels {
@@ -15,6 +15,7 @@ pub const KERNELS: Kernels = Kernels {
     quant_tile: super::neon_products::quant_tile,
     float_tile: super::neon_products::float_tile,
     quantize,
+    bf16: None,
     rms_norm,
     silu_mul,
     gelu_mul,
@@ -84,7 +85,7 @@ fn store_f16(values: &[f32; TILE], out: &mut [u16; TILE]) {
 
 #[target_feature(enable = "neon")]
 fn attend(task: &mut HeadTask<'_>) {
-    portable::attend(task);
+    portable_attention::attend(task);
 }
 
 #[target_feature(enable = "neon")]
