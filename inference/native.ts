@@ -62,6 +62,24 @@ interface Addon {
     threads: number;
     kernels: string;
   }) => AddonEmbedder;
+  readonly NativeVocabulary: new (path: string) => AddonVocabulary;
+}
+
+export interface VocabularyInfo {
+  readonly name: string;
+  readonly architecture: string;
+  readonly vocabSize: number;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+}
+
+interface AddonVocabulary {
+  readonly info: VocabularyInfo;
+  encode(text: string): Int32Array;
+  tokenBytes(): Uint8Array;
+  tokenOffsets(): Int32Array;
+  controlTokenId(text: string): number | null;
+  close(): void;
 }
 
 interface AddonModel {
@@ -223,6 +241,38 @@ export class NativeEmbedder {
   /** Frees the model once no batch is under way. */
   close(): void {
     this.#model.close();
+  }
+}
+
+/** A file's vocabulary without its weights, which may be missing. Owned by the caller until close(). */
+export class NativeVocabulary {
+  readonly info: VocabularyInfo;
+  /** As NativeModel's. */
+  readonly tokenBytes: Uint8Array;
+  readonly tokenOffsets: Int32Array;
+  readonly #vocabulary: AddonVocabulary;
+
+  /** @throws AppError INVALID_REQUEST when the file has no vocabulary that can be used; the message says why */
+  constructor(path: string) {
+    const { NativeVocabulary: Vocabulary } = loadAddon();
+    this.#vocabulary = translated(() => new Vocabulary(path));
+    this.info = this.#vocabulary.info;
+    this.tokenBytes = this.#vocabulary.tokenBytes();
+    this.tokenOffsets = this.#vocabulary.tokenOffsets();
+  }
+
+  /** As NativeModel's. @throws AppError INVALID_REQUEST once it is closed */
+  encode(text: string): Int32Array {
+    return translated(() => this.#vocabulary.encode(text));
+  }
+
+  /** As NativeModel's. @throws AppError INVALID_REQUEST once it is closed */
+  controlTokenId(text: string): number | null {
+    return translated(() => this.#vocabulary.controlTokenId(text));
+  }
+
+  close(): void {
+    this.#vocabulary.close();
   }
 }
 

@@ -4,20 +4,27 @@ import type { ChatMessage } from '../../contracts/engine.ts';
 import { AppError } from '../../contracts/errors.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
+/** Control tokens that no text becomes, in pairs; which of them serves does not matter, the server sees none. */
+const MARKERS = [
+  ['<|im_start|>', '<|im_end|>'],
+  ['<start_of_turn>', '<end_of_turn>'],
+  ['<|start_header_id|>', '<|eot_id|>'],
+] as const;
+
 /** Each message is its opening marker, the ids of `role`, a line feed and the content, and its closing marker. */
 export class MessageCodec {
   readonly #vocabulary: Vocabulary;
   readonly #start: number;
   readonly #end: number;
 
-  /** @throws AppError INVALID_REQUEST when the vocabulary has no ChatML markers */
+  /** @throws AppError INVALID_REQUEST when the vocabulary has the markers of no chat template */
   constructor(vocabulary: Vocabulary) {
-    const [start, end] = ['<|im_start|>', '<|im_end|>'].map((marker) =>
-      vocabulary.controlTokenId(marker),
-    );
+    const markers = MARKERS.map((pair) => pair.map((name) => vocabulary.controlTokenId(name)));
+    const [start, end] = markers.find((ids) => ids.every((id) => id !== null)) ?? [];
     if (typeof start !== 'number' || typeof end !== 'number') {
       throw new AppError('INVALID_REQUEST', {
-        message: 'the tokenizer’s vocabulary has no ChatML markers',
+        message:
+          'the tokenizer’s vocabulary has no markers of ChatML, of gemma’s or of llama 3’s turns',
       });
     }
     this.#vocabulary = vocabulary;
@@ -52,7 +59,8 @@ export class MessageCodec {
 
   #message(text: string): ChatMessage {
     const cut = text.indexOf('\n');
-    const role = text.slice(0, Math.max(cut, 0));
+    // Some vocabularies put a space before every text.
+    const role = text.slice(0, Math.max(cut, 0)).trimStart();
     if (role !== 'system' && role !== 'user' && role !== 'assistant') throw notOurs();
     return { role, content: text.slice(cut + 1) };
   }

@@ -1,5 +1,5 @@
 // The vocabulary behind a remote pool: text to token ids and back. It comes from a GGUF file; the server has its own.
-import { NativeModel } from '../native.ts';
+import { NativeVocabulary } from '../native.ts';
 import { TokenTable } from '../tokenizer/token-table.ts';
 import type { ModelFamily } from '../chat-template.ts';
 import type { TemplateTokenizer } from '../templates/template.ts';
@@ -15,20 +15,17 @@ export interface Vocabulary extends TemplateTokenizer {
   close(): void;
 }
 
-/** Room for one block of any model: nothing is ever computed with it. */
-const KV_POOL_BYTES = 64 * 1024 * 1024;
-
 /**
- * Opens a file's vocabulary; the caller closes it.
- * NOTE: the addon loads a file as a whole, so its weights are held in memory too.
- * @throws AppError INVALID_REQUEST when the file is none that the addon can load
+ * Opens a file's vocabulary; the caller closes it. Weights of the file are not read: the GGUF of any quantisation will do, or one
+ * without tensors.
+ * @throws AppError INVALID_REQUEST when the file has no vocabulary that can be used
  */
 export function openVocabulary(path: string): Vocabulary {
-  const native = new NativeModel({ path, kvPoolBytes: KV_POOL_BYTES, threads: 1 });
+  const native = new NativeVocabulary(path);
   const table = new TokenTable(native.tokenBytes, native.tokenOffsets);
   return {
     family: native.info,
-    vocabSize: native.vocabSize,
+    vocabSize: native.info.vocabSize,
     eosTokenId: native.info.eosTokenId,
     encode: (text) => native.encode(text),
     controlTokenId: (text) => native.controlTokenId(text),

@@ -6,6 +6,7 @@
 
 mod embedder;
 mod transfer;
+mod vocabulary;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -144,31 +145,18 @@ impl NativeModel {
 
     #[napi]
     pub fn encode(&self, text: String) -> napi::Result<Int32Array> {
-        let ids = self.tokenizer.encode(&text).map_err(to_napi)?;
-        Ok(Int32Array::new(
-            ids.into_iter().map(|id| id as i32).collect(),
-        ))
+        vocabulary::encode(&self.tokenizer, &text)
     }
 
     /// Bytes of every token one after the other; token i is bytes `offsets[i]` to `offsets[i + 1]`.
     #[napi]
     pub fn token_bytes(&self) -> Uint8Array {
-        Uint8Array::new(
-            (0..self.tokenizer.vocab_size() as u32)
-                .flat_map(|id| self.tokenizer.bytes(id))
-                .collect(),
-        )
+        vocabulary::token_bytes(&self.tokenizer)
     }
 
     #[napi]
     pub fn token_offsets(&self) -> Int32Array {
-        let mut offsets = vec![0];
-        let mut end = 0;
-        for id in 0..self.tokenizer.vocab_size() as u32 {
-            end += self.tokenizer.bytes(id).len() as i32;
-            offsets.push(end);
-        }
-        Int32Array::new(offsets)
+        vocabulary::token_offsets(&self.tokenizer)
     }
 
     #[napi]

@@ -35,6 +35,26 @@ describe('MessageCodec', () => {
     );
   });
 
+  it.each([
+    ['gemma’s', '<start_of_turn>', '<end_of_turn>'],
+    ['llama 3’s', '<|start_header_id|>', '<|eot_id|>'],
+  ])('takes %s markers where there are none of ChatML', (_, start, end) => {
+    const ids: Readonly<Record<string, number>> = { [start]: START_ID, [end]: END_ID };
+    const other = { ...byteVocabulary(), controlTokenId: (text: string) => ids[text] ?? null };
+    const messages = [{ role: 'user' as const, content: 'the quay' }];
+    const encoded = new MessageCodec(other).encode(messages);
+    expect(encoded).toEqual(codec.encode(messages));
+    expect(new MessageCodec(other).decode(encoded)).toEqual(messages);
+  });
+
+  it('decodes what a vocabulary encoded that puts a space before every text', () => {
+    const bytes = byteVocabulary();
+    const spaced = { ...bytes, encode: (text: string) => bytes.encode(` ${text}`) };
+    const messages = [{ role: 'system' as const, content: ' two spaces  \n' }];
+    const other = new MessageCodec(spaced);
+    expect(other.decode(other.encode(messages))).toEqual(messages);
+  });
+
   it('refuses a vocabulary without markers', () => {
     const bare = { ...byteVocabulary(), controlTokenId: () => null };
     expect(() => new MessageCodec(bare)).toThrow(
