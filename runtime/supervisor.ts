@@ -13,7 +13,7 @@ import { clearRunFiles, readProcesses, runFiles, writeEndpoints } from './run-fi
 import { demoTokens } from './secrets.ts';
 import { startServices, whenServicesReady } from './services.ts';
 import { planProcesses } from './topology.ts';
-import { ensureWeights } from './weights.ts';
+import { ensureEncoderWeights, ensureWeights } from './weights.ts';
 import type { HomeFolder } from './home-folder.ts';
 import type { DemoTokens } from './secrets.ts';
 import type { Endpoints, RunFiles } from './run-files.ts';
@@ -109,6 +109,7 @@ export class Supervisor {
       whenServicesReady(started),
       database,
       ensureWeights(this.home, catalog, context),
+      ensureEncoderWeights(this.home, context),
     ]);
     const gateways = await this.startProcesses(plan, services);
     const endpoints = this.endpoints(gateways, services, tokens, users);

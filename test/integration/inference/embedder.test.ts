@@ -1,13 +1,13 @@
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { Embedder } from '../../../inference/embedder.ts';
-import { MODEL_PATH, readFixture } from './native/model.ts';
+import { ENCODER_WEIGHTS } from '../../../runtime/weights.ts';
+import { sharedHome } from '../../helpers/test-home.ts';
+import { readFixture } from './native/model.ts';
 
 const TINY = join(__dirname, '..', '..', 'fixtures', 'architectures', 'bert.gguf');
-/** scripts/bert-to-gguf.py makes it of the published model. */
-const MINILM =
-  process.env['COLLOQUY_TEST_MINILM'] ?? join(dirname(MODEL_PATH), 'all-MiniLM-L6-v2.F16.gguf');
+/** The set-up of the tests fetched it. */
+const MINILM = join(sharedHome().root, ENCODER_WEIGHTS);
 
 const bytes = (vector: Float32Array): string =>
   Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('hex');
@@ -58,8 +58,7 @@ describe('Embedder', () => {
   });
 });
 
-const describeWithMiniLm = existsSync(MINILM) ? describe : describe.skip;
-describeWithMiniLm(`all-MiniLM-L6-v2 (skipped where there is no ${MINILM})`, () => {
+describe('all-MiniLM-L6-v2', () => {
   const { cases } = readFixture<{
     cases: readonly { readonly text: string; readonly vector: readonly number[] }[];
   }>('minilm.json');
