@@ -85,7 +85,7 @@ fn store_f16(values: &[f32; TILE], out: &mut [u16; TILE]) {
 
 #[target_feature(enable = "neon")]
 fn attend(task: &mut HeadTask<'_>) {
-    portable_attention::attend(task);
+    portable_attention::attend(task, portable::widen);
 }
 
 #[target_feature(enable = "neon")]
