@@ -121,8 +121,11 @@ export interface Engine {
    * @throws AppError CONTEXT_LENGTH_EXCEEDED when prompt + maxTokens cannot ever fit, INVALID_REQUEST on a bad field.
    */
   submit(request: SequenceRequest, listener: SequenceListener): void;
-  /** Ends a sequence in any state before the next step; its blocks are free when onFinish runs. Unknown ids are ignored. */
-  abort(seqId: string): void;
+  /**
+   * Ends a sequence in any state before the next step; its blocks are free when onFinish runs. Unknown ids are ignored.
+   * @param sampleIndex ends this one of its replies, once it has begun; left out, all of them
+   */
+  abort(seqId: string, sampleIndex?: number): void;
   stats(): EngineStats;
   /** Resolves when no sequence is left; submit refuses from now on. */
   drain(): Promise<void>;

@@ -1,8 +1,8 @@
 // Flattens a schedule into the arrays of one native call.
+import { sampleSeed } from '../contracts/samples.ts';
 import type { BlockCopies, ForwardBatch } from './forward-batch.ts';
 import { flattenAdjustments } from './logit-adjustments.ts';
 import type { ScheduledSequence } from './scheduler.ts';
-import { seedOf } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 import type { BlockCopy } from './swap-space.ts';
 
@@ -67,7 +67,13 @@ export function buildBatch(
     for (let after = draft.length; after >= 0; after -= 1)
       samples.push({ sequence, row: row - 1 - after, tokenIds, length: end - after, seed });
     for (let index = 1; index < sequence.numSeats; index += 1)
-      samples.push({ sequence, row: row - 1, tokenIds, length: end, seed: seedOf(seed, index) });
+      samples.push({
+        sequence,
+        row: row - 1,
+        tokenIds,
+        length: end,
+        seed: sampleSeed(seed, index),
+      });
   }
   return { batch: { ...batch, ...samplingOf(samples), copies: flattenCopies(copies) }, sampled };
 }

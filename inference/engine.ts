@@ -131,8 +131,9 @@ export class StepEngine implements Engine {
     this.#kick();
   }
 
-  abort(seqId: string): void {
+  abort(seqId: string, sampleIndex?: number): void {
     for (const sequence of this.#live.of(seqId)) {
+      if (sampleIndex !== undefined && !isAlone(sequence, sampleIndex)) continue;
       if (this.#inFlight?.has(sequence) === true) this.#abortedInFlight.add(sequence);
       else this.#finish(sequence, { reason: 'abort' });
     }
@@ -308,4 +309,9 @@ export class StepEngine implements Engine {
       this.#options.onListenerError?.(error);
     }
   }
+}
+
+/** Before its forking a sequence stands for all its replies, and none of them can be ended by itself. */
+function isAlone({ sampleIndex, numSeats }: Sequence, asked: number): boolean {
+  return sampleIndex === asked && numSeats === 1;
 }

@@ -1,6 +1,7 @@
 // One sequence: its ids, its block table, how far it is computed. It decides nothing.
 import type { SequenceListener, SequenceRequest } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
+import { sampleSeed } from '../contracts/samples.ts';
 import { LogitAdjustments } from './logit-adjustments.ts';
 
 export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
@@ -123,7 +124,7 @@ export class Sequence {
     const request = {
       ...this.request,
       numSamples: 1,
-      sampling: { ...sampling, seed: seedOf(sampling.seed, sampleIndex) },
+      sampling: { ...sampling, seed: sampleSeed(sampling.seed, sampleIndex) },
     };
     const { listener, arrival } = this;
     const fork = new Sequence(request, listener, arrival, this.#arrivedAtMs, sampleIndex);
@@ -163,11 +164,6 @@ export class Sequence {
     this.numRegisteredBlocks = 0;
     return blocks;
   }
-}
-
-/** The seed of a request's reply number `sampleIndex`. */
-export function seedOf(seed: number, sampleIndex: number): number {
-  return (seed + sampleIndex) >>> 0;
 }
 
 /** A class of priority waits this much longer than the one above it. */

@@ -1,5 +1,5 @@
 // The engine's contract over a remote server: a bounded number of requests at once, the rest waiting here in order of
-// priority. One request is one sequence; closing it is the abort. It knows no server's language: see RemoteClient.
+// priority. Each reply is a request of its own; closing it is the abort. It knows no server's language: see RemoteClient.
 import type {
   Engine,
   EngineStats,
@@ -9,6 +9,7 @@ import type {
   SequenceRequest,
 } from '../../contracts/engine.ts';
 import { AppError, codeOf } from '../../contracts/errors.ts';
+import { MAX_SAMPLES, sampleSeed } from '../../contracts/samples.ts';
 import { checkRequest } from '../request-check.ts';
 
 export interface RemoteTokens {
@@ -42,7 +43,9 @@ const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 3200;
 
 interface Live {
+  /** For this reply alone, with its own seed. */
   readonly request: SequenceRequest;
+  readonly sampleIndex: number;
   readonly listener: SequenceListener;
   readonly arrival: number;
   readonly connection: AbortController;
@@ -54,7 +57,7 @@ interface Live {
 
 export class RemoteEngine implements Engine {
   readonly #options: RemoteEngineOptions;
-  readonly #sequences = new Map<string, Live>();
+  readonly #sequences = new Set<Live>();
   readonly #idleWaiters: (() => void)[] = [];
   #numActive = 0;
   #isDraining = false;
@@ -72,15 +75,15 @@ export class RemoteEngine implements Engine {
   /** See Engine. @throws also OVERLOADED once the engine drains */
   submit(request: SequenceRequest, listener: SequenceListener): void {
     if (this.#isDraining) throw new AppError('OVERLOADED', { message: 'the engine is stopping' });
-    if (this.#sequences.has(request.seqId)) {
+    if (this.#repliesOf(request.seqId).length > 0) {
       throw new AppError('INVALID_REQUEST', {
         message: 'a sequence with this id is live',
         param: 'seqId',
       });
     }
     const { vocabSize, contextLength } = this.#options;
-    // One reply to a request.
-    const bounds = { poolTokens: contextLength, blockSize: 1, maxNumSeqs: 1 };
+    // The server has the blocks, and seats for as many replies as there are: they wait for ours one by one.
+    const bounds = { poolTokens: Infinity, blockSize: 1, maxNumSeqs: MAX_SAMPLES };
     checkRequest(request, { vocabSize, contextLength, ...bounds });
     const param = this.#options.unsupportedParam(request.sampling);
     if (param !== null) {
@@ -89,26 +92,34 @@ export class RemoteEngine implements Engine {
         param,
       });
     }
-    this.#sequences.set(request.seqId, {
-      request,
-      listener,
-      arrival: this.#arrivals++,
-      connection: new AbortController(),
-      state: 'waiting',
-      numOutputTokens: request.outputTokenIds.length,
-      numCachedTokens: 0,
-    });
+    // A request of its own for each reply: it ends, is cut and goes on by itself, and servers share the prompt by their caches.
+    const { numSamples = 1, sampling } = request;
+    for (let sampleIndex = 0; sampleIndex < numSamples; sampleIndex += 1) {
+      const seed = sampleSeed(sampling.seed, sampleIndex);
+      this.#sequences.add({
+        request: { ...request, numSamples: 1, sampling: { ...sampling, seed } },
+        sampleIndex,
+        listener,
+        arrival: this.#arrivals++,
+        connection: new AbortController(),
+        state: 'waiting',
+        numOutputTokens: request.outputTokenIds.length,
+        numCachedTokens: 0,
+      });
+    }
     this.#kick();
   }
 
-  abort(seqId: string): void {
-    const live = this.#sequences.get(seqId);
-    if (live !== undefined) this.#finish(live, { reason: 'abort' });
+  abort(seqId: string, sampleIndex?: number): void {
+    for (const live of this.#repliesOf(seqId)) {
+      if (sampleIndex === undefined || sampleIndex === live.sampleIndex)
+        this.#finish(live, { reason: 'abort' });
+    }
   }
 
   /** A sequence that waits for a server to come back counts as waiting. There are no blocks: the server has them. */
   stats(): EngineStats {
-    const all = [...this.#sequences.values()];
+    const all = [...this.#sequences];
     const running = all.filter(({ state }) => state === 'running').length;
     return {
       waiting: all.length - running,
@@ -132,7 +143,7 @@ export class RemoteEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isDraining = true;
-    for (const seqId of [...this.#sequences.keys()]) this.abort(seqId);
+    for (const live of this.#sequences) this.#finish(live, { reason: 'abort' });
     await this.drain();
   }
 
@@ -152,9 +163,13 @@ export class RemoteEngine implements Engine {
     });
   }
 
+  #repliesOf(seqId: string): Live[] {
+    return [...this.#sequences].filter(({ request }) => request.seqId === seqId);
+  }
+
   #nextWaiting(): Live | null {
     let first: Live | null = null;
-    for (const live of this.#sequences.values()) {
+    for (const live of this.#sequences) {
       if (live.state === 'waiting' && (first === null || isBefore(live, first))) first = live;
     }
     return first;
@@ -218,7 +233,7 @@ export class RemoteEngine implements Engine {
     if (fresh.length > 0) {
       live.numOutputTokens += fresh.length;
       this.#lastTokenAtMs = Date.now();
-      this.#tell(() => live.listener.onTokens(fresh));
+      this.#tell(() => live.listener.onTokens(fresh, undefined, live.sampleIndex));
     }
     if (isStopped) return { reason: 'stop' };
     if (finish !== null) return { reason: finish };
@@ -241,9 +256,9 @@ export class RemoteEngine implements Engine {
     if (live.state === 'finished') return;
     if (live.state !== 'waiting') this.#numActive -= 1;
     live.state = 'finished';
-    this.#sequences.delete(live.request.seqId);
+    this.#sequences.delete(live);
     live.connection.abort();
-    this.#tell(() => live.listener.onFinish(finish, live.numCachedTokens));
+    this.#tell(() => live.listener.onFinish(finish, live.numCachedTokens, live.sampleIndex));
     if (this.#sequences.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
     this.#kick();
   }

@@ -10,7 +10,7 @@ import type {
 import { StepEngine } from '../../inference/engine.ts';
 import type { EngineOptions } from '../../inference/engine.ts';
 import type { Executor } from '../../inference/forward-batch.ts';
-import { seedOf } from '../../inference/sequence.ts';
+import { sampleSeed } from '../../contracts/samples.ts';
 import { sequenceRequest } from './engine-runs.ts';
 
 /** What decides a sequence's output; everything else must not. */
@@ -230,7 +230,7 @@ export async function runSchedule(
 /** The content that one of the replies to a content has. */
 export function replyContent(content: SequenceContent, sampleIndex: number): SequenceContent {
   const { sampling } = content;
-  return { ...content, sampling: { ...sampling, seed: seedOf(sampling.seed, sampleIndex) } };
+  return { ...content, sampling: { ...sampling, seed: sampleSeed(sampling.seed, sampleIndex) } };
 }
 
 /** @param onEnd hears of all replies when the last one has ended */

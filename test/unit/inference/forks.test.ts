@@ -97,6 +97,41 @@ describe('several replies to one prompt', () => {
     }
   });
 
+  it('can be ended one by one, and the others say what they would have said', async () => {
+    for (let aborted = 0; aborted < 3; aborted += 1) {
+      for (let at = 1; at <= 6; at += 1) {
+        const { engine } = engineOf(64);
+        const request = sequenceRequest(range(10), {
+          numSamples: 3,
+          maxTokens: 9,
+          sampling: SAMPLED,
+        });
+        const replies = range(3).map((): number[] => []);
+        const reasons: string[] = [];
+        await new Promise<void>((resolve) => {
+          engine.submit(request, {
+            onTokens: (ids, _logprobs, sampleIndex = 0) => {
+              replies[sampleIndex]?.push(...ids);
+              if (sampleIndex === aborted && replies[aborted]?.length === at)
+                engine.abort(request.seqId, aborted);
+            },
+            onFinish: ({ reason }, _cached, sampleIndex = 0) => {
+              reasons[sampleIndex] = reason;
+              if (range(3).every((index) => reasons[index] !== undefined)) resolve();
+            },
+          });
+        });
+        const whole = expected(request);
+        expect(replies).toEqual(
+          whole.map((ids, index) => (index === aborted ? ids.slice(0, at) : ids)),
+        );
+        expect(reasons).toEqual(range(3).map((index) => (index === aborted ? 'abort' : 'length')));
+        await engine.close();
+        expect(engine.stats().kvBlocks.used).toBe(0);
+      }
+    }
+  });
+
   it('each end when their prompt is aborted before they began', async () => {
     const { engine } = engineOf(64);
     const request = sequenceRequest(range(60), { numSamples: 3, sampling: SAMPLED });

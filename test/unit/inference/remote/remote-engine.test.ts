@@ -67,6 +67,8 @@ function held(): { client: RemoteClient; started: string[]; release: (seqId: str
   return { client, started, release: (seqId) => releases.get(seqId)?.() };
 }
 
+const silent = { onTokens: () => undefined, onFinish: () => undefined };
+
 function busy(retryAfterSeconds?: number): AppError {
   return new AppError('OVERLOADED', retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
 }
@@ -216,6 +218,46 @@ describe('RemoteEngine', () => {
     await nextTick();
     away.abort(pausing.seqId);
     expect((await ended).finish).toEqual({ reason: 'abort' });
+  });
+
+  it('asks the server once for each of several replies, with its own seed, and can end one alone', async () => {
+    const seeds: number[] = [];
+    const client: RemoteClient = async function* ({ sampling, numSamples }) {
+      expect(numSamples).toBe(1);
+      seeds.push(sampling.seed);
+      for (let at = 0; at < 4; at += 1) {
+        await nextTick();
+        yield tokens(10 * sampling.seed + at);
+      }
+      yield end('stop');
+    };
+    const engine = engineOn(client, { maxNumSeqs: 2 });
+    const request = sequenceRequest([5], {
+      numSamples: 3,
+      sampling: { temperature: 1, topP: 1, topK: 0, seed: 4 },
+    });
+    const replies: number[][] = [[], [], []];
+    const reasons: string[] = [];
+    await new Promise<void>((resolve) => {
+      engine.submit(request, {
+        onTokens: (ids, _logprobs, sampleIndex = 0) => {
+          replies[sampleIndex]?.push(...ids);
+          if (replies[1]?.length === 2) engine.abort(request.seqId, 1);
+        },
+        onFinish: ({ reason }, _cached, sampleIndex = 0) => {
+          reasons[sampleIndex] = reason;
+          if (Object.keys(reasons).length === 3) resolve();
+        },
+      });
+      expect(() => engine.submit(request, silent)).toThrow('live');
+    });
+    expect(seeds).toEqual([4, 5, 6]);
+    expect(replies).toEqual([
+      [40, 41, 42, 43],
+      [50, 51],
+      [60, 61, 62, 63],
+    ]);
+    expect(reasons).toEqual(['stop', 'abort', 'stop']);
   });
 
   it('lets a listener abort from within its tokens', async () => {
