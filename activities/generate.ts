@@ -21,9 +21,10 @@ import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
 import { preparePrompt } from './prompt-source.ts';
 import type { PreparedPrompt } from './prompt-source.ts';
-import { continuationOf, recallLog } from './recalled-log.ts';
+import { continuationOf, numOutputTokens, recallLog } from './recalled-log.ts';
 import type { RecalledLog } from './recalled-log.ts';
-import { TokenFlusher } from './token-flusher.ts';
+import { runReplies } from './reply-run.ts';
+import type { RepliesEnd } from './reply-run.ts';
 import type { FlushSettings } from './token-flusher.ts';
 
 export interface GenerateDeps {
@@ -75,14 +76,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       cancel.abort('cancelled');
     if (context.cancellationSignal.aborted) onTemporalCancel();
     if (epoch > epochOf(1, 1)) await announceRetry(deps, input, epoch, log, attempt);
-    const { finish, numCachedTokens } = await runSequence(
-      deps,
-      input,
-      epoch,
-      prompt,
-      log,
-      cancel.signal,
-    );
+    const { finish, numCachedTokens } = await relay(deps, input, epoch, prompt, log, cancel.signal);
     if (finish.reason === 'refused') throw finish.error;
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
     if (finish.reason === 'abort' && cancel.signal.reason === 'shutdown')
@@ -91,7 +85,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       });
     const usage = {
       promptTokens: prompt.tokenIds.length,
-      completionTokens: log.outputIds.length,
+      completionTokens: numOutputTokens(log),
       cachedTokens: Math.min(numCachedTokens, prompt.tokenIds.length),
     };
     return {
@@ -123,9 +117,10 @@ async function ownLog(
 ): Promise<RecalledLog> {
   if (claimed === 'fenced' || (claimed !== 'missing' && claimed.isEnded))
     throw new AppError('FENCED');
-  if (claimed !== 'missing') return recallLog(claimed.entries);
+  const { n } = prompt.params;
+  if (claimed !== 'missing') return recallLog(claimed.entries, n);
   deps.logger.warn({ turnId: input.turnId }, 'turn log is missing, restoring it');
-  const log = recallLog([{ n: 1, type: 'open', data: prompt.open }]);
+  const log = recallLog([{ n: 1, type: 'open', data: prompt.open }], n);
   if ((await restore(deps, input, epoch, log)) !== 'ok') throw new AppError('FENCED');
   return log;
 }
@@ -148,7 +143,7 @@ async function announceRetry(
   log: RecalledLog,
   attempt: number,
 ): Promise<void> {
-  const continuation = log.outputIds.length === 0 ? {} : { continuation: deps.model.continuation };
+  const continuation = numOutputTokens(log) === 0 ? {} : { continuation: deps.model.continuation };
   const entry: NumberedEntry = {
     n: log.entries.length + 1,
     type: 'retry',
@@ -160,35 +155,29 @@ async function announceRetry(
   log.entries.push(entry);
 }
 
-interface SequenceEnd {
-  readonly finish: SequenceFinish;
-  /** Tokens that the prefix cache spared. */
-  readonly numCachedTokens: number;
-}
-
-/** Submits the sequence and relays its tokens until it ends or is told to. `log` grows with what is appended. */
-async function runSequence(
+/** Generates what is left of the replies and appends it. `log` grows with what is appended. */
+async function relay(
   deps: GenerateDeps,
   input: GenerateInput,
   epoch: number,
   prompt: PreparedPrompt,
   log: RecalledLog,
   cancelled: AbortSignal,
-): Promise<SequenceEnd> {
-  const text = deps.model.createTextStream(prompt.params.stop);
-  for (const id of log.outputIds) text.push(id);
-  // What an earlier attempt already said is not said again, only remembered.
-  if (text.isStopped) return { finish: { reason: 'stop' }, numCachedTokens: 0 };
-  if (cancelled.aborted) return { finish: { reason: 'abort' }, numCachedTokens: 0 };
-  const numBefore = log.outputIds.length;
-  const seqId = `${input.turnId}/${epoch}`;
+): Promise<RepliesEnd> {
+  const numBefore = numOutputTokens(log);
   const startedAt = performance.now();
   let firstTokenAt: number | null = null;
   let lost: 'fenced' | 'missing' | null = null;
-  const flusher = new TokenFlusher({
-    ...deps.flush,
-    text,
-    nextEntry: log.entries.length + 1,
+  const stopped = new AbortController();
+  const end = await runReplies({
+    model: deps.model,
+    prompt,
+    log,
+    seqId: `${input.turnId}/${epoch}`,
+    priority: input.priority,
+    flush: deps.flush,
+    stop: AbortSignal.any([cancelled, stopped.signal]),
+    isHandedOver: () => cancelled.reason === 'shutdown',
     append: async (entries) => {
       log.entries.push(...entries.filter((entry) => entry.n > log.entries.length));
       const result = await deps.turnLog.append(input.turnId, epoch, entries);
@@ -199,48 +188,16 @@ async function runSequence(
     },
     onLost: (why) => {
       lost = why;
-      deps.model.engine.abort(seqId);
+      stopped.abort();
+    },
+    onFirstToken: () => {
+      firstTokenAt = performance.now();
+      deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
     },
   });
-  const end = await new Promise<SequenceEnd>((resolve) => {
-    let isStopped = false;
-    const abort = (): void => deps.model.engine.abort(seqId);
-    cancelled.addEventListener('abort', abort, { once: true });
-    deps.model.engine.submit(
-      {
-        seqId,
-        promptTokenIds: prompt.tokenIds,
-        outputTokenIds: log.outputIds.slice(),
-        maxTokens: prompt.maxTokens,
-        sampling: prompt.sampling,
-        stopTokenIds: deps.model.stopTokenIds,
-        priority: input.priority,
-        cacheScope: prompt.cacheScope,
-      },
-      {
-        onTokens: (ids) => {
-          if (isStopped) return;
-          firstTokenAt ??= performance.now();
-          const before = log.outputIds.length;
-          for (const id of ids) {
-            log.outputIds.push(id);
-            isStopped = flusher.push([id]);
-            if (isStopped) break;
-          }
-          if (before === numBefore)
-            deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
-          if (isStopped) deps.model.engine.abort(seqId);
-        },
-        onFinish: (finish, numCachedTokens) => {
-          cancelled.removeEventListener('abort', abort);
-          resolve({ finish: isStopped ? { reason: 'stop' } : finish, numCachedTokens });
-        },
-      },
-    );
-  });
-  await flusher.finish();
   if (lost !== null) throw new AppError(lost === 'fenced' ? 'FENCED' : 'TURN_DELETED');
-  observe(deps, input, firstTokenAt, log.outputIds.length - numBefore, startedAt);
+  const numTokens = (numOutputTokens(log) - numBefore) / log.replies.length;
+  observe(deps, input, firstTokenAt, numTokens, startedAt);
   return end;
 }
 
@@ -248,6 +205,7 @@ function observe(
   deps: GenerateDeps,
   input: GenerateInput,
   firstTokenAt: number | null,
+  /** Of each reply; the mean of several. */
   numTokens: number,
   startedAt: number,
 ): void {

@@ -68,6 +68,7 @@ async function inputOf(db: Pool, request: StoredRequest): Promise<TurnInput | nu
         model,
         pool,
         reasoning: request.params.reasoning,
+        ...(request.params.n === 1 ? {} : { numSamples: request.params.n }),
       };
 }
 

@@ -3,19 +3,21 @@
 import { closingEntries, toWireUsage } from '../contracts/closing-entries.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { Catalog } from '../contracts/catalog.ts';
-import type { TokenUsage } from '../contracts/turn-facts.ts';
 import { ZERO_USAGE } from '../contracts/turn-facts.ts';
-import type { NumberedEntry, TurnEntry } from '../contracts/turn-events.ts';
+import type { TurnEntry } from '../contracts/turn-events.ts';
 import { SEAL_EPOCH } from '../contracts/turn-log.ts';
 import type { TurnLogWriter } from '../contracts/turn-log.ts';
 import type { PersistInput, PersistResult } from '../contracts/turn-workflow.ts';
-import { costUsd } from '../policy/price.ts';
 import type { Pool } from '../postgres/pool.ts';
 import { closeRequest } from '../postgres/turn-requests.ts';
-import { findTurn, storeAssistantTurn } from '../postgres/turns.ts';
+import { findReplies, storeAssistantTurn } from '../postgres/turns.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
+import { deliveredReplies } from './delivered-replies.ts';
+import { endedReplies, totalOf } from './ended-replies.ts';
 import { continuationOf } from './recalled-log.ts';
+
+const NO_PRICES = { input: 0, cached_input: 0, output: 0 };
 
 interface PersistDeps {
   readonly db: Pool;
@@ -40,40 +42,32 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     if ((input.usage?.completionTokens ?? 0) > 0) throw new AppError('TURN_LOG_LOST');
   }
   const entries = sealed === 'missing' ? [] : sealed.entries;
-  const delivered = summarize(entries);
   const continuation = continuationOf(entries);
-  const usage = { ...(input.usage ?? ZERO_USAGE), completionTokens: delivered.numTokens };
-  const prices = deps.catalog.models[input.route.model]?.prices ?? {
-    input: 0,
-    cached_input: 0,
-    output: 0,
-  };
-  const result: PersistResult = {
-    finishReason: input.finishReason,
-    usage,
-    costUsd: costUsd(usage, prices),
-  };
-  const closing = closingOf(input, result);
-  const end = delivered.text.length;
+  const replies = deliveredReplies(entries, input.turn.numSamples ?? 1);
+  const prices = deps.catalog.models[input.route.model]?.prices ?? NO_PRICES;
+  const ended = endedReplies(replies, input, prices);
+  const result = totalOf(ended);
+  const { verdict, errorCode } = input;
+  const closing = closingEntries({
+    samples: ended.map((each) => ({ ...each, usage: toWireUsage(each.usage, each.costUsd) })),
+    errorCode,
+    verdict,
+  });
   const isStored = await storeAssistantTurn(deps.db, {
     turnId,
-    conversationId,
-    content: delivered.text,
-    model: input.route.model,
-    servedModel: input.route.servedModel,
-    pool: input.route.pool,
-    finishReason: input.finishReason,
-    errorCode: input.errorCode,
-    usage,
-    costUsd: result.costUsd,
-    verdict: input.verdict,
+    ...input.route,
+    ...result,
+    verdict,
     continuation,
-    streamOffsets: [...delivered.offsets, ...closing.map(() => end)],
+    samples: ended.map((each) => ({
+      ...each,
+      streamOffsets: [...each.streamOffsets, ...closing.map(() => each.content.length)],
+    })),
   });
-  if (!isStored) return dropDeleted(deps, input, result);
+  if (!isStored) return dropDeleted(deps, input, closing, result);
   await deps.turnLog.end(turnId, closing);
   deps.metrics.turns.inc({
-    outcome: input.finishReason,
+    outcome: result.finishReason,
     tier: input.turn.tier,
     pool: input.route.pool,
   });
@@ -81,11 +75,12 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     {
       turnId,
       conversationId,
-      outcome: input.finishReason,
+      outcome: result.finishReason,
       code: input.errorCode ?? undefined,
       pool: input.route.pool,
       continuation: continuation ?? undefined,
-      ...usage,
+      numSamples: ended.length > 1 ? ended.length : undefined,
+      ...result.usage,
     },
     'turn ended',
   );
@@ -96,9 +91,10 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
 async function dropDeleted(
   deps: PersistDeps,
   input: PersistInput,
+  closing: readonly TurnEntry[],
   result: PersistResult,
 ): Promise<PersistResult> {
-  await deps.turnLog.end(input.turn.turnId, closingOf(input, result)); // Readers that are still there get their end.
+  await deps.turnLog.end(input.turn.turnId, closing); // Readers that are still there get their end.
   await deps.turnLog.remove(input.turn.turnId);
   await closeRequest(deps.db, input.turn.turnId);
   deps.logger.info({ turnId: input.turn.turnId }, 'turn of a deleted conversation dropped');
@@ -110,46 +106,17 @@ async function alreadyStored(
   deps: PersistDeps,
   input: PersistInput,
 ): Promise<PersistResult | null> {
-  const stored = await findTurn(deps.db, input.turn.conversationId, input.turn.turnId);
-  if (stored === null || stored.usage === null) return null;
-  const usage: TokenUsage = {
-    promptTokens: stored.usage.prompt_tokens,
-    completionTokens: stored.usage.completion_tokens,
-    cachedTokens: stored.usage.cached_tokens,
-  };
-  return {
-    finishReason: stored.finishReason ?? input.finishReason,
-    usage,
-    costUsd: stored.usage.cost_usd,
-  };
-}
-
-interface Delivered {
-  readonly text: string;
-  readonly numTokens: number;
-  /** Length of the text after each entry. */
-  readonly offsets: readonly number[];
-}
-
-function summarize(entries: readonly NumberedEntry[]): Delivered {
-  let text = '';
-  let numTokens = 0;
-  const offsets = entries.map((entry) => {
-    if (entry.type === 'token') {
-      text += entry.data.text;
-      numTokens += entry.data.ids.length;
-    }
-    return text.length;
-  });
-  return { text, numTokens, offsets: offsets.length === 0 ? [0] : offsets };
-}
-
-function closingOf(input: PersistInput, result: PersistResult): TurnEntry[] {
-  return closingEntries({
-    turnId: input.turn.turnId,
-    finishReason: input.finishReason,
-    errorCode: input.errorCode,
-    verdict: input.verdict,
-    usage: toWireUsage(result.usage, result.costUsd),
-  });
+  const stored = await findReplies(deps.db, input.turn.conversationId, input.turn.turnId);
+  if (stored.length === 0 || stored.some(({ usage }) => usage === null)) return null;
+  return totalOf(
+    stored.map(({ usage, finishReason }) => ({
+      finishReason: finishReason ?? input.finishReason,
+      costUsd: usage?.cost_usd ?? 0,
+      usage: {
+        promptTokens: usage?.prompt_tokens ?? 0,
+        completionTokens: usage?.completion_tokens ?? 0,
+        cachedTokens: usage?.cached_tokens ?? 0,
+      },
+    })),
+  );
 }

@@ -2,6 +2,7 @@
 import type { Catalog } from '../contracts/catalog.ts';
 import type { CacheScope, SamplingParams, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
+import { openData } from '../contracts/open-entry.ts';
 import type { OpenData } from '../contracts/turn-events.ts';
 import type { TurnParams } from '../contracts/turn-request.ts';
 import type { GenerateInput } from '../contracts/turn-workflow.ts';
@@ -66,14 +67,11 @@ export async function preparePrompt(
       tenant: input.userId,
       numSharedTokens: systemPrompt === null ? numOperatorTokens(model, catalog, plan.tokenIds) : 0,
     },
-    open: {
-      turn_id: input.turnId,
-      user_turn_id: input.userTurnId,
-      conversation_id: input.conversationId,
-      model: input.model,
-      served_model: catalog.models[input.model]?.served_model ?? input.model,
-      pool: input.pool,
-    },
+    open: openData({
+      ...input,
+      servedModel: catalog.models[input.model]?.served_model ?? input.model,
+      numSamples: params.n,
+    }),
   };
 }
 

@@ -2,18 +2,44 @@
 import type { Continuation } from '../contracts/engine.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 
+export interface RecalledReply {
+  /** All output ids so far, in order; grows as the engine samples. */
+  readonly outputIds: number[];
+  /** Characters that readers have. */
+  readonly textLength: number;
+  /** Why it is complete, where that is written: only with n > 1. */
+  readonly finish: 'stop' | 'length' | null;
+}
+
 export interface RecalledLog {
   /** Entries 1 … n without gaps; grows as the generation appends. */
   readonly entries: NumberedEntry[];
-  /** All output ids so far, in order; grows as the engine samples. */
-  readonly outputIds: number[];
+  /** In order of their index; one as a rule. */
+  readonly replies: readonly RecalledReply[];
 }
 
-export function recallLog(entries: readonly NumberedEntry[]): RecalledLog {
-  return {
-    entries: [...entries],
-    outputIds: entries.flatMap((entry) => (entry.type === 'token' ? entry.data.ids : [])),
-  };
+export function recallLog(entries: readonly NumberedEntry[], numSamples: number): RecalledLog {
+  const replies = Array.from({ length: numSamples }, (_, index) => recallReply(entries, index));
+  return { entries: [...entries], replies };
+}
+
+function recallReply(entries: readonly NumberedEntry[], index: number): RecalledReply {
+  const outputIds: number[] = [];
+  let textLength = 0;
+  let finish: RecalledReply['finish'] = null;
+  for (const { type, data } of entries) {
+    if (type === 'token' && (data.index ?? 0) === index) {
+      outputIds.push(...data.ids);
+      textLength += data.text.length;
+    }
+    if (type === 'finish' && data.index === index) finish = data.reason;
+  }
+  return { outputIds, textLength, finish };
+}
+
+/** Output tokens of all replies so far. */
+export function numOutputTokens({ replies }: RecalledLog): number {
+  return replies.reduce((total, { outputIds }) => total + outputIds.length, 0);
 }
 
 /** How the log's reply went on after its interruptions: by text if it ever did, null if it was never cut. */

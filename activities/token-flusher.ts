@@ -1,8 +1,9 @@
 // From sampled ids to log entries: text, coalescing, and one append in flight. The engine's step never waits for it,
 // and a Redis that is away only delays the appends.
-import type { TextStream } from '../contracts/engine.ts';
-import { codeOf, ERROR_TABLE } from '../contracts/errors.ts';
-import type { NumberedEntry, TokenData } from '../contracts/turn-events.ts';
+import { AppError, codeOf, ERROR_TABLE } from '../contracts/errors.ts';
+import type { NumberedEntry } from '../contracts/turn-events.ts';
+import { PendingReply } from './pending-reply.ts';
+import type { ReplyText } from './pending-reply.ts';
 import type { AppendResult } from '../contracts/turn-log.ts';
 
 export interface FlushSettings {
@@ -13,7 +14,8 @@ export interface FlushSettings {
 }
 
 export interface TokenFlusherOptions extends FlushSettings {
-  readonly text: TextStream;
+  /** Of each reply, fed with what earlier attempts sampled. */
+  readonly texts: readonly ReplyText[];
   /** Number of the next entry. */
   readonly nextEntry: number;
   readonly append: (entries: readonly NumberedEntry[]) => Promise<AppendResult>;
@@ -27,7 +29,7 @@ const RETRY_MS = 250;
 /** State: idle → (ids arrive) waiting for the timer or the size → appending → idle …; `lost` ends it from anywhere. */
 export class TokenFlusher {
   readonly #options: TokenFlusherOptions;
-  #pending: TokenData = { text: '', ids: [] };
+  readonly #replies: readonly PendingReply[];
   #nextEntry: number;
   #timer: NodeJS.Timeout | null = null;
   #appending: Promise<void> | null = null;
@@ -36,23 +38,30 @@ export class TokenFlusher {
 
   constructor(options: TokenFlusherOptions) {
     this.#options = options;
+    const { texts } = options;
+    this.#replies = texts.map((text, at) => new PendingReply(text, texts.length > 1 ? at : null));
     this.#nextEntry = options.nextEntry;
   }
 
-  /** Takes sampled ids; returns true once a stop string was met: nothing after it counts. */
-  push(tokenIds: readonly number[]): boolean {
-    const { text } = this.#options;
-    for (const id of tokenIds) {
-      if (text.isStopped) break;
-      this.#gather(text.push(id), [id]);
-    }
+  /** Takes a reply's sampled ids; returns true once a stop string was met: nothing after it counts. */
+  push(index: number, tokenIds: readonly number[]): boolean {
+    const reply = this.#reply(index);
+    reply.push(tokenIds);
     this.#schedule();
-    return text.isStopped;
+    return reply.isStopped;
   }
 
-  /** Appends everything that is left, the held-back text included; resolves when the log has it or is lost. */
+  /**
+   * No token follows: its held-back text is text. Not for a reply that another attempt continues, which holds it back anew.
+   * @param reason why it is complete; null when it was cut
+   */
+  end(index: number, reason: 'stop' | 'length' | null): void {
+    this.#reply(index).end(reason);
+    this.#schedule();
+  }
+
+  /** Appends everything that is left; resolves when the log has it or is lost. */
   async finish(): Promise<void> {
-    this.#gather(this.#options.text.end(), []);
     for (;;) {
       if (this.#timer !== null) clearTimeout(this.#timer);
       this.#timer = null;
@@ -62,19 +71,21 @@ export class TokenFlusher {
     }
   }
 
-  #gather(text: string, ids: readonly number[]): void {
-    // NUL is no character that a text column can hold.
-    const clean = text.replaceAll('\0', '\uFFFD');
-    this.#pending = { text: this.#pending.text + clean, ids: [...this.#pending.ids, ...ids] };
+  #reply(index: number): PendingReply {
+    const reply = this.#replies[index];
+    if (reply === undefined)
+      throw new AppError('INVARIANT_VIOLATED', { message: `there is no reply ${index}` });
+    return reply;
   }
 
   #hasPending(): boolean {
-    return this.#pending.ids.length > 0 || this.#pending.text !== '';
+    return this.#replies.some((reply) => reply.hasPending);
   }
 
   #schedule(): void {
     if (this.#isLost || this.#appending !== null || !this.#hasPending()) return;
-    if (!this.#hasFlushed || this.#pending.ids.length >= this.#options.flushTokens) {
+    const numTokens = this.#replies.reduce((total, { numPendingIds }) => total + numPendingIds, 0);
+    if (!this.#hasFlushed || numTokens >= this.#options.flushTokens) {
       this.#start();
       return;
     }
@@ -89,20 +100,21 @@ export class TokenFlusher {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#hasFlushed = true;
-    const entry: NumberedEntry = { n: this.#nextEntry, type: 'token', data: this.#pending };
-    this.#pending = { text: '', ids: [] };
-    this.#nextEntry += 1;
-    this.#appending = this.#appendUntilKnown(entry).finally(() => {
+    const entries: NumberedEntry[] = this.#replies
+      .flatMap((reply) => reply.take())
+      .map((entry, at) => ({ n: this.#nextEntry + at, ...entry }));
+    this.#nextEntry += entries.length;
+    this.#appending = this.#appendUntilKnown(entries).finally(() => {
       this.#appending = null;
       this.#schedule();
     });
   }
 
   /** An append whose answer is unknown is repeated; the log takes a repeat for what it is. */
-  async #appendUntilKnown(entry: NumberedEntry): Promise<void> {
+  async #appendUntilKnown(entries: readonly NumberedEntry[]): Promise<void> {
     while (!this.#isLost) {
       try {
-        const result = await this.#options.append([entry]);
+        const result = await this.#options.append(entries);
         if (result !== 'ok') this.lose(result);
         return;
       } catch (error) {

@@ -1,5 +1,6 @@
 // The public API's requests and responses, v1: what is not here is refused, and the OpenAPI document is made from here.
 import { z } from 'zod';
+import { MAX_SAMPLES } from './samples.ts';
 import { doneData } from './turn-events.ts';
 import { FINISH_REASONS, TIERS } from './turn-facts.ts';
 
@@ -60,7 +61,7 @@ export const turnBody = z
     presence_penalty: penalty.optional(),
     logit_bias: logitBias.optional(),
     seed: z.int().min(0).max(0xffff_ffff).optional(),
-    n: z.int().min(1).max(4).optional(),
+    n: z.int().min(1).max(MAX_SAMPLES).optional(),
     stop: z
       .array(text(100).refine((each) => each !== '', 'must not be empty'))
       .max(4)
@@ -128,6 +129,8 @@ const turn = z.object({
   usage: doneData.shape.usage.nullable(),
   error: z.object({ code: z.string() }).optional(),
   moderation: z.object({ category: z.string() }).optional(),
+  /** Which of the replies of a turn with n > 1 it is. */
+  index: z.int().optional(),
   created_at: z.iso.datetime(),
 });
 export type WireTurn = z.infer<typeof turn>;
@@ -157,6 +160,18 @@ export const turnReply = z.object({
   content: z.string(),
   finish_reason: z.enum(FINISH_REASONS),
   usage: doneData.shape.usage,
+  /** With n > 1: all replies. The fields above are those of the first, `usage` is that of all. */
+  samples: z
+    .array(
+      z.object({
+        index: z.int(),
+        turn_id: uuid,
+        content: z.string(),
+        finish_reason: z.enum(FINISH_REASONS),
+        usage: doneData.shape.usage,
+      }),
+    )
+    .optional(),
 });
 export type TurnReply = z.infer<typeof turnReply>;
 export const memoryFacts = z.object({

@@ -6,24 +6,33 @@ import type { TurnId } from './ids.ts';
 import type { TurnEntry, WireUsage } from './turn-events.ts';
 import type { FinishReason, ModerationVerdict, TokenUsage } from './turn-facts.ts';
 
-export interface ClosedTurn {
+export interface ClosedSample {
   readonly turnId: TurnId;
   readonly finishReason: FinishReason;
-  /** A code of the error table; unknown ones are shown as GENERATION_FAILED. */
-  readonly errorCode: string | null;
-  readonly verdict: ModerationVerdict | null;
   readonly usage: WireUsage;
 }
 
-/** [`moderation`] [`error`] `end`, in this order. */
+export interface ClosedTurn {
+  /** In order of their index; one as a rule. */
+  readonly samples: readonly ClosedSample[];
+  /** A code of the error table; unknown ones are shown as GENERATION_FAILED. */
+  readonly errorCode: string | null;
+  readonly verdict: ModerationVerdict | null;
+}
+
+/** [`moderation`] [`error`] [`done` …] `end`, in this order. */
 export function closingEntries(turn: ClosedTurn): TurnEntry[] {
-  const { turnId, finishReason, errorCode, verdict, usage } = turn;
+  const { samples, errorCode, verdict } = turn;
   const closing: TurnEntry[] = [];
   if (verdict?.action === 'block')
     closing.push({ type: 'moderation', data: { category: verdict.category ?? 'policy' } });
   if (errorCode !== null) closing.push({ type: 'error', data: errorData(errorCode) });
-  const done = { turn_id: turnId, finish_reason: finishReason, usage };
-  return [...closing, { type: 'end', data: done }];
+  for (const [at, { turnId, finishReason, usage }] of samples.entries()) {
+    const index = samples.length === 1 ? {} : { index: at };
+    const data = { ...index, turn_id: turnId, finish_reason: finishReason, usage };
+    closing.push({ type: at === samples.length - 1 ? 'end' : 'done', data });
+  }
+  return closing;
 }
 
 /** Usage as it is stored and sent. */

@@ -17,14 +17,19 @@ export const openData = z.object({
   model: z.string(),
   served_model: z.string(),
   pool: z.string(),
+  /** With n > 1: the ids under which the replies will be stored, in order of their index. */
+  turn_ids: z.array(z.string()).optional(),
 });
 export type OpenData = z.infer<typeof openData>;
 
+/** Which of a turn's replies; absent when there is one. */
+const index = z.int().min(0).optional();
+
 /** `ids` are the model's token ids behind `text`; text may lag behind ids (partial UTF-8, a possible stop string). */
-export const tokenData = z.object({ text: z.string(), ids: z.array(z.int()) });
-export type TokenData = z.infer<typeof tokenData>;
+export const tokenData = z.object({ text: z.string(), ids: z.array(z.int()), index });
 
 export const doneData = z.object({
+  index,
   turn_id: z.string(),
   finish_reason: z.enum(['stop', 'length', 'cancelled', 'content_filter', 'error']),
   usage,
@@ -39,15 +44,22 @@ const retryData = z.object({
   continuation: z.enum(['tokens', 'text']).optional(),
 });
 const safeData = z.object({ through: z.int() });
+/** With n > 1: the reply is complete, though others may go on. Its `done` comes when all are stored. */
+const finishData = z.object({ index: z.int().min(0), reason: z.enum(['stop', 'length']) });
 
-/** One log entry without its number. `safe` is never shown; `end` is shown as `done`. */
+/**
+ * One log entry without its number. `safe` and `finish` are never shown. `end` is shown as `done`; with n > 1 it is that of
+ * the last reply, and those of the others are `done` entries directly before it.
+ */
 export const turnEntry = z.discriminatedUnion('type', [
   z.object({ type: z.literal('open'), data: openData }),
   z.object({ type: z.literal('token'), data: tokenData }),
   z.object({ type: z.literal('retry'), data: retryData }),
   z.object({ type: z.literal('safe'), data: safeData }),
+  z.object({ type: z.literal('finish'), data: finishData }),
   z.object({ type: z.literal('moderation'), data: moderationData }),
   z.object({ type: z.literal('error'), data: errorData }),
+  z.object({ type: z.literal('done'), data: doneData }),
   z.object({ type: z.literal('end'), data: doneData }),
 ]);
 export type TurnEntry = z.infer<typeof turnEntry>;

@@ -22,6 +22,8 @@ export interface TurnInput {
   readonly pool: string;
   /** The request asked for a reasoning model. */
   readonly reasoning: boolean;
+  /** Replies to make; 1 when left out. */
+  readonly numSamples?: number;
 }
 
 export interface Authorization {

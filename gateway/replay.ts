@@ -9,17 +9,24 @@ const MAX_MERGED_CHARS = 64 * 1024;
 export function frameOf(entry: NumberedEntry): string | null {
   switch (entry.type) {
     case 'safe':
+    case 'finish':
       return null;
     case 'end':
       return frame(entry.n, 'done', entry.data);
-    case 'token':
-      return entry.data.text === '' ? null : frame(entry.n, 'token', { text: entry.data.text });
+    case 'token': {
+      const { text, index } = entry.data;
+      if (text === '') return null;
+      return frame(entry.n, 'token', index === undefined ? { text } : { index, text });
+    }
     default:
       return frame(entry.n, entry.type, entry.data);
   }
 }
 
-/** Runs of token entries become one entry that carries the last number; a text is never split. */
+/**
+ * Runs of token entries of one reply become one entry that carries the last number; a text is never split. Replies that
+ * were written side by side alternate, and no number could stand for half of a run of both.
+ */
 export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] {
   const merged: NumberedEntry[] = [];
   for (const entry of entries) {
@@ -27,12 +34,13 @@ export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] 
     if (
       entry.type === 'token' &&
       last?.type === 'token' &&
+      last.data.index === entry.data.index &&
       last.data.text.length + entry.data.text.length <= MAX_MERGED_CHARS
     ) {
       merged[merged.length - 1] = {
         n: entry.n,
         type: 'token',
-        data: { text: last.data.text + entry.data.text, ids: [] },
+        data: { ...entry.data, text: last.data.text + entry.data.text, ids: [] },
       };
     } else {
       merged.push(entry);

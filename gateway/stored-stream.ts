@@ -1,8 +1,10 @@
 // A turn's entries from Postgres, for readers who come after the log has expired. Same numbers, same places in the text.
 import { closingEntries } from '../contracts/closing-entries.ts';
-import type { NumberedEntry, WireUsage } from '../contracts/turn-events.ts';
+import { openData } from '../contracts/open-entry.ts';
+import type { NumberedEntry, OpenData, WireUsage } from '../contracts/turn-events.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import type { StoredTurn } from '../postgres/turns.ts';
+import { mergeTokens } from './replay.ts';
 
 const NO_USAGE: WireUsage = {
   prompt_tokens: 0,
@@ -11,47 +13,65 @@ const NO_USAGE: WireUsage = {
   cost_usd: 0,
 };
 
-/** Entries after `after`; token texts between are one entry under the last token's number. */
+/**
+ * Entries after `after`; runs of one reply's texts are one entry under its last token's number.
+ * @param replies of the turn, in order of their index; at least one
+ */
 export function storedEntries(
-  turn: StoredTurn,
+  replies: readonly StoredTurn[],
   request: StoredRequest,
   after: number,
 ): NumberedEntry[] {
-  const offsets = turn.streamOffsets ?? [0, turn.content.length];
   const closing = closingEntries({
-    turnId: turn.turnId,
-    finishReason: turn.finishReason ?? 'error',
-    errorCode: turn.errorCode,
-    verdict: turn.moderationVerdict,
-    usage: wireUsage(turn.usage),
+    samples: replies.map(({ turnId, finishReason, usage }) => ({
+      turnId,
+      finishReason: finishReason ?? 'error',
+      usage: wireUsage(usage),
+    })),
+    errorCode: replies.find(({ errorCode }) => errorCode !== null)?.errorCode ?? null,
+    verdict: replies[0]?.moderationVerdict ?? null,
   });
-  const last = offsets.length;
-  const lastToken = last - closing.length;
+  const lastToken = lastEntryOf(replies) - closing.length;
   const entries: NumberedEntry[] = [];
-  if (after < 1) {
-    entries.push({
-      n: 1,
-      type: 'open',
-      data: {
-        turn_id: turn.turnId,
-        user_turn_id: request.userTurnId,
-        conversation_id: turn.conversationId,
-        model: turn.model ?? request.model,
-        served_model: turn.servedModel ?? request.model,
-        pool: turn.pool ?? request.pool,
-      },
-    });
-  }
-  const text = turn.content.slice(after < 1 ? 0 : (offsets[after - 1] ?? turn.content.length));
-  if (text !== '' && lastToken > 1)
-    entries.push({ n: lastToken, type: 'token', data: { text, ids: [] } });
+  if (after < 1) entries.push({ n: 1, type: 'open', data: openOf(replies, request) });
+  entries.push(...mergeTokens(storedTokens(replies, Math.max(1, after), lastToken)));
   closing.forEach((entry, index) => entries.push({ n: lastToken + 1 + index, ...entry }));
   return entries.filter((entry) => entry.n > after);
 }
 
 /** The number of the stream's last entry. */
-export function lastEntryOf(turn: StoredTurn): number {
-  return turn.streamOffsets?.length ?? 2;
+export function lastEntryOf(replies: readonly StoredTurn[]): number {
+  return replies[0]?.streamOffsets?.length ?? 1 + replies.length;
+}
+
+/** The entries with text from `after` on, up to `last`. */
+function storedTokens(
+  replies: readonly StoredTurn[],
+  after: number,
+  last: number,
+): NumberedEntry[] {
+  const tokens: NumberedEntry[] = [];
+  for (let n = after + 1; n <= last; n += 1) {
+    for (const { content, streamOffsets, sampleIndex } of replies) {
+      const text = content.slice(streamOffsets?.[n - 2], streamOffsets?.[n - 1]);
+      const index = sampleIndex === null ? {} : { index: sampleIndex };
+      if (text !== '') tokens.push({ n, type: 'token', data: { text, ids: [], ...index } });
+    }
+  }
+  return tokens;
+}
+
+function openOf(replies: readonly StoredTurn[], request: StoredRequest): OpenData {
+  const [first] = replies;
+  return openData({
+    turnId: request.turnId,
+    userTurnId: request.userTurnId,
+    conversationId: request.conversationId,
+    model: first?.model ?? request.model,
+    servedModel: first?.servedModel ?? request.model,
+    pool: first?.pool ?? request.pool,
+    numSamples: replies.length,
+  });
 }
 
 /** Usage with its fields in the order of the wire; jsonb keeps its own. */

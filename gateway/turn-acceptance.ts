@@ -1,7 +1,7 @@
 // Accepting a turn: everything between a valid request and a running workflow, in the order that loses nothing. A
 // refusal leaves no trace; an accepted turn runs whatever dies after it.
 import { AppError } from '../contracts/errors.ts';
-import type { OpenData } from '../contracts/turn-events.ts';
+import { openData } from '../contracts/open-entry.ts';
 import type { AcceptedTurn, Principal } from '../contracts/turn-request.ts';
 import {
   acceptTurn,
@@ -75,14 +75,9 @@ export async function startTurn(
   principal: Principal,
   turn: AcceptedTurn,
 ): Promise<void> {
-  const open: OpenData = {
-    turn_id: turn.turnId,
-    user_turn_id: turn.userTurnId,
-    conversation_id: turn.conversationId,
-    model: turn.model,
-    served_model: deps.catalog.models[turn.model]?.served_model ?? turn.model,
-    pool: turn.pool,
-  };
+  const numSamples = turn.params.n;
+  const servedModel = deps.catalog.models[turn.model]?.served_model ?? turn.model;
+  const open = openData({ ...turn, servedModel, numSamples });
   const { turnId, userTurnId, conversationId, userId, model, pool } = turn;
   const timed = async (stage: string, work: Promise<unknown>): Promise<void> => {
     const end = deps.metrics.turnStage.startTimer({ stage });
@@ -102,6 +97,7 @@ export async function startTurn(
         model,
         pool,
         reasoning: turn.params.reasoning,
+        ...(numSamples === 1 ? {} : { numSamples }),
       }),
     );
   } catch (error) {
@@ -132,7 +128,8 @@ function reserve(
   principal: Principal,
   turn: AcceptedTurn,
 ): Promise<Reservation> {
-  const tokens = Math.ceil((turn.content?.length ?? 0) / CHARS_PER_TOKEN) + turn.params.maxTokens;
+  const { maxTokens, n } = turn.params;
+  const tokens = Math.ceil((turn.content?.length ?? 0) / CHARS_PER_TOKEN) + n * maxTokens;
   return deps.limiter.reserve(
     principal.userId,
     turn.turnId,

@@ -6,7 +6,7 @@ import type { NumberedEntry } from '../contracts/turn-events.ts';
 import type { TurnLogReader, TurnSubscription } from '../contracts/turn-log.ts';
 import type { Db } from '../postgres/pool.ts';
 import { findRequest } from '../postgres/turn-requests.ts';
-import { findTurn } from '../postgres/turns.ts';
+import { findReplies } from '../postgres/turns.ts';
 import { mergeTokens } from './replay.ts';
 import { lastEntryOf, storedEntries } from './stored-stream.ts';
 
@@ -137,13 +137,13 @@ export class TurnFeed {
   }
 
   async #startFromStore(): Promise<boolean> {
-    const [turn, request] = await Promise.all([
-      findTurn(this.#deps.db, this.#conversationId, this.#turnId),
+    const [replies, request] = await Promise.all([
+      findReplies(this.#deps.db, this.#conversationId, this.#turnId),
       findRequest(this.#deps.db, this.#turnId),
     ]);
-    if (turn === null || request === null) return false;
-    if (this.#last > lastEntryOf(turn)) throw new AppError('INVALID_LAST_EVENT_ID');
-    this.#deliver(storedEntries(turn, request, this.#last));
+    if (replies.length === 0 || request === null) return false;
+    if (this.#last > lastEntryOf(replies)) throw new AppError('INVALID_LAST_EVENT_ID');
+    this.#deliver(storedEntries(replies, request, this.#last));
     this.#hasEnded = true;
     return true;
   }

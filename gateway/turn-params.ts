@@ -20,6 +20,7 @@ export function turnParamsOf(body: TurnBody, model: CatalogModel): TurnParams {
     logitBias: Object.entries(body.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias]),
     // Chosen here and stored, so that every attempt at the turn draws the same numbers.
     seed: body.seed ?? randomInt(2 ** 32),
+    n: body.n ?? 1,
     stop: body.stop ?? [],
     reasoning: body.reasoning ?? false,
   };

@@ -1,13 +1,13 @@
 // A turn's entries to one client: as events, or gathered into one JSON reply.
 import type { Response } from 'express';
 import type { ConversationId, TurnId } from '../contracts/ids.ts';
-import type { TurnReply } from '../contracts/api.ts';
 import { AppError } from '../contracts/errors.ts';
-import type { DoneData, NumberedEntry, OpenData } from '../contracts/turn-events.ts';
+import type { NumberedEntry } from '../contracts/turn-events.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { OpenStream } from './open-streams.ts';
 import { frameOf } from './replay.ts';
 import { openEventStream } from './sse.ts';
+import { replyOf } from './turn-reply.ts';
 import { TurnFeed } from './turn-feed.ts';
 
 export interface RelayedTurn {
@@ -116,22 +116,4 @@ function watch(
   response.once('close', leave);
   response.on('error', leave);
   return leave;
-}
-
-function replyOf(entries: readonly NumberedEntry[]): TurnReply {
-  const open = entries.find((entry) => entry.type === 'open')?.data as OpenData | undefined;
-  const done = entries.find((entry) => entry.type === 'end')?.data as DoneData | undefined;
-  if (open === undefined || done === undefined) throw new AppError('STREAM_UNAVAILABLE');
-  const { turn_id, user_turn_id, conversation_id, model, served_model } = open;
-  const content = entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
-  return {
-    turn_id,
-    user_turn_id,
-    conversation_id,
-    model,
-    served_model,
-    content,
-    finish_reason: done.finish_reason,
-    usage: done.usage,
-  };
 }

@@ -64,11 +64,6 @@ export function hashOf({ conversation, body }: Pick<AskedTurn, 'conversation' | 
 }
 
 function routeOf(catalog: Catalog, { body, principal, conversation }: AskedTurn): RouteDecision {
-  if ((body.n ?? 1) !== 1)
-    throw new AppError('INVALID_REQUEST', {
-      message: 'n: only one reply per request is served yet.',
-      param: 'n',
-    });
   const choice = chooseModel(
     {
       tier: principal.tier,

@@ -38,6 +38,7 @@ export function wireTurn(each: StoredTurn): WireTurn {
     ...(verdict?.action === 'block'
       ? { moderation: { category: verdict.category ?? 'policy' } }
       : {}),
+    ...(each.sampleIndex === null ? {} : { index: each.sampleIndex }),
     created_at: each.createdAt.toISOString(),
   };
 }

@@ -99,16 +99,22 @@ export async function changeConversation(
   return changed === null ? null : toConversation(changed);
 }
 
+/** A turn whose log is left to remove. */
+export interface DeletedTurn {
+  readonly turnId: TurnId;
+  readonly numSamples: number;
+}
+
 /**
  * Deletes every row of a conversation but its ledger, which has no text. The conversation goes first: a turn that is
  * being stored either finishes before, or finds nothing to store into.
- * @returns ids of its turns' logs; null when there is no such conversation
+ * @returns its turns; null when there is no such conversation
  */
 export async function deleteConversation(
   pool: Pool,
   userId: UserId,
   id: ConversationId,
-): Promise<TurnId[] | null> {
+): Promise<DeletedTurn[] | null> {
   return transaction(pool, async (client) => {
     const deleted = await row(
       client,
@@ -122,12 +128,13 @@ export async function deleteConversation(
       [userId, id],
     );
     await rows(client, 'delete from turns where conversation_id = $1', [id]);
-    const requests = await rows<{ turn_id: TurnId }>(
+    const requests = await rows<{ turn_id: TurnId; n: number }>(
       client,
-      'delete from turn_requests where conversation_id = $1 returning turn_id',
+      `delete from turn_requests where conversation_id = $1
+       returning turn_id, coalesce((params ->> 'n')::integer, 1) as n`,
       [id],
     );
-    return requests.map((each) => each.turn_id);
+    return requests.map((each) => ({ turnId: each.turn_id, numSamples: each.n }));
   });
 }
 

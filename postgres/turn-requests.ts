@@ -1,5 +1,6 @@
 // Accepted turns: the durable record written before a workflow starts. Maps Idempotency-Keys, knows which turns run.
 import type { ConversationId, TurnId, UserId } from '../contracts/ids.ts';
+import { turnIdsOfSample } from '../contracts/samples.ts';
 import { turnParams } from '../contracts/turn-request.ts';
 import type { AcceptedTurn } from '../contracts/turn-request.ts';
 import { row, rows } from './pool.ts';
@@ -62,6 +63,14 @@ export async function findRequest(db: Db, turnId: TurnId): Promise<StoredRequest
   return found(await row<RequestRow>(db, `${SELECT} where turn_id = $1`, [turnId]));
 }
 
+/** The request that made a turn, whichever of its replies the turn is. */
+export async function findRequestOfReply(db: Db, turnId: TurnId): Promise<StoredRequest | null> {
+  const possible = turnIdsOfSample(turnId);
+  const found = await rows<RequestRow>(db, `${SELECT} where turn_id = any($1::uuid[])`, [possible]);
+  const requests = found.map(toRequest);
+  return requests.find((each) => possible.indexOf(each.turnId) < each.params.n) ?? null;
+}
+
 export async function findRequestByKey(
   db: Db,
   userId: UserId,
@@ -77,17 +86,23 @@ export async function findRequestByKey(
 
 export interface RunningTurn {
   readonly turnId: TurnId;
+  readonly numSamples: number;
   readonly parentTurnId: TurnId | null;
 }
 
 /** Turns of a conversation whose reply is not stored yet, oldest first. */
 export async function runningTurns(db: Db, conversationId: ConversationId): Promise<RunningTurn[]> {
-  const found = await rows<{ turn_id: TurnId; parent_turn_id: TurnId | null }>(
+  const found = await rows<{ turn_id: TurnId; parent_turn_id: TurnId | null; n: number }>(
     db,
-    'select turn_id, parent_turn_id from turn_requests where conversation_id = $1 and ended_at is null order by turn_id',
+    `select turn_id, parent_turn_id, coalesce((params ->> 'n')::integer, 1) as n from turn_requests
+     where conversation_id = $1 and ended_at is null order by turn_id`,
     [conversationId],
   );
-  return found.map((each) => ({ turnId: each.turn_id, parentTurnId: each.parent_turn_id }));
+  return found.map((each) => ({
+    turnId: each.turn_id,
+    numSamples: each.n,
+    parentTurnId: each.parent_turn_id,
+  }));
 }
 
 /** Accepted turns that are older than `olderThanMs` and not ended, oldest first: the background worker makes sure they run. */

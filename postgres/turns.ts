@@ -3,6 +3,7 @@
 import { toWireUsage } from '../contracts/closing-entries.ts';
 import type { Continuation } from '../contracts/engine.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
+import { MAX_SAMPLES, sampleTurnIds } from '../contracts/samples.ts';
 import type { FinishReason, ModerationVerdict, TokenUsage } from '../contracts/turn-facts.ts';
 import type { WireUsage } from '../contracts/turn-events.ts';
 import { row, rows } from './pool.ts';
@@ -24,6 +25,8 @@ export interface StoredTurn {
   readonly moderationVerdict: ModerationVerdict | null;
   /** See the migration: length of the text (UTF-16 units) after each log entry. */
   readonly streamOffsets: readonly number[] | null;
+  /** Which of its request's replies it is; null where there is one. */
+  readonly sampleIndex: number | null;
   readonly createdAt: Date;
 }
 
@@ -38,6 +41,20 @@ export async function findTurn(
     [conversationId, turnId],
   );
   return found === null ? null : toTurn(found);
+}
+
+/** All replies of a turn, in order of their index; empty before they are stored. */
+export async function findReplies(
+  db: Db,
+  conversationId: ConversationId,
+  turnId: TurnId,
+): Promise<StoredTurn[]> {
+  const found = await rows<TurnRow>(
+    db,
+    `${SELECT_TURN} where conversation_id = $1 and turn_id = any($2::uuid[]) order by sample_index`,
+    [conversationId, sampleTurnIds(turnId, MAX_SAMPLES)],
+  );
+  return found.map(toTurn);
 }
 
 /** The newest `limit` turns at or before `turnId`, oldest first: enough to walk a branch up from there. */
@@ -80,46 +97,63 @@ const STORE_USER_TURN = `
   )
   select turn_id from request`;
 
+/** One reply as it was delivered. */
+export interface EndedSample {
+  readonly turnId: TurnId;
+  readonly content: string;
+  readonly finishReason: FinishReason;
+  readonly errorCode: string | null;
+  readonly usage: TokenUsage;
+  readonly costUsd: number;
+  readonly streamOffsets: readonly number[];
+}
+
 export interface EndedTurn {
   readonly turnId: TurnId;
-  readonly conversationId: ConversationId;
-  readonly content: string;
   readonly model: string;
   readonly servedModel: string;
   readonly pool: string;
+  /** What the ledger says of the turn as a whole. */
   readonly finishReason: FinishReason;
-  readonly errorCode: string | null;
   readonly usage: TokenUsage;
   readonly costUsd: number;
   readonly verdict: ModerationVerdict | null;
   /** How the reply went on after it was cut; kept beside its usage, for operators. */
   readonly continuation: Continuation | null;
-  readonly streamOffsets: readonly number[];
+  /** In order of their index; one as a rule. */
+  readonly samples: readonly EndedSample[];
 }
 
 /**
- * Ends a turn in one statement, thus one transaction: assistant turn, ledger row, conversation pointer, request.
+ * Ends a turn in one statement, thus one transaction: its replies, ledger row, conversation pointer, request.
  * A repeat finds everything done and changes nothing. Returns false when the conversation was deleted.
  */
 export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boolean> {
-  const usage = toWireUsage(turn.usage, turn.costUsd);
+  const { samples, continuation } = turn;
   const ended = await row(db, STORE_ASSISTANT_TURN, [
     turn.turnId,
-    turn.content,
-    turn.usage.completionTokens,
     turn.model,
     turn.servedModel,
     turn.pool,
     turn.finishReason,
-    turn.errorCode,
-    JSON.stringify(
-      turn.continuation === null ? usage : { ...usage, continuation: turn.continuation },
-    ),
     turn.verdict === null ? null : JSON.stringify(turn.verdict),
-    turn.streamOffsets,
     turn.usage.promptTokens,
+    turn.usage.completionTokens,
     turn.usage.cachedTokens,
     turn.costUsd,
+    samples.map((each) => each.turnId),
+    samples.map((each) => each.content),
+    samples.map((each) => each.usage.completionTokens),
+    samples.map((each) => each.finishReason),
+    samples.map((each) => each.errorCode),
+    samples.map(({ usage, costUsd }) =>
+      JSON.stringify({
+        ...toWireUsage(usage, costUsd),
+        ...(continuation === null ? {} : { continuation }),
+      }),
+    ),
+    // An array of arrays would have to be rectangular, and comes apart when it is unnested.
+    samples.map((each) => `{${each.streamOffsets.join(',')}}`),
   ]);
   return ended !== null;
 }
@@ -136,15 +170,17 @@ const STORE_ASSISTANT_TURN = `
     returning c.conversation_id, c.user_id, c.org_id
   ), stored as (
     insert into turns (turn_id, conversation_id, user_id, role, content, token_count, parent_turn_id, replaces_turn_id,
-      model, served_model, pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets)
-    select $1, c.conversation_id, c.user_id, 'assistant', $2, $3, r.user_turn_id,
-      case when r.is_regeneration then r.replaces_turn_id end, $4, $5, $6, $7, $8, $9, $10, $11
-    from conversation c, request r
+      model, served_model, pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets, sample_index)
+    select s.turn_id, c.conversation_id, c.user_id, 'assistant', s.content, s.token_count, r.user_turn_id,
+      case when r.is_regeneration then r.replaces_turn_id end, $2, $3, $4, s.finish_reason, s.error_code, s.usage::jsonb,
+      $6, s.stream_offsets::integer[], case when cardinality($11::uuid[]) > 1 then s.n - 1 end
+    from conversation c, request r, unnest($11::uuid[], $12::text[], $13::integer[], $14::text[], $15::text[], $16::text[],
+      $17::text[]) with ordinality as s(turn_id, content, token_count, finish_reason, error_code, usage, stream_offsets, n)
     on conflict (conversation_id, turn_id) do nothing
   ), billed as (
     insert into ledger (turn_id, user_id, org_id, conversation_id, model, finish_reason, prompt_tokens, completion_tokens,
       cached_tokens, cost_usd)
-    select $1, c.user_id, c.org_id, c.conversation_id, $4, $7, $12, $3, $13, $14
+    select $1, c.user_id, c.org_id, c.conversation_id, $2, $5, $7, $8, $9, $10
     from conversation c
     on conflict (turn_id) do nothing
   ), closed as (
@@ -187,12 +223,13 @@ interface TurnRow {
   usage: WireUsage | null;
   moderation_verdict: ModerationVerdict | null;
   stream_offsets: number[] | null;
+  sample_index: number | null;
   created_at: Date;
 }
 
 /** The columns of StoredTurn; callers add their own where clause. */
 const SELECT_TURN = `select turn_id, conversation_id, role, content, parent_turn_id, replaces_turn_id, model, served_model,
-  pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets, created_at from turns`;
+  pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets, sample_index, created_at from turns`;
 
 function toTurn(each: TurnRow): StoredTurn {
   return {
@@ -210,6 +247,7 @@ function toTurn(each: TurnRow): StoredTurn {
     usage: each.usage,
     moderationVerdict: each.moderation_verdict,
     streamOffsets: each.stream_offsets,
+    sampleIndex: each.sample_index,
     createdAt: each.created_at,
   };
 }

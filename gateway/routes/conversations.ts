@@ -5,6 +5,7 @@ import { closingEntries, toWireUsage } from '../../contracts/closing-entries.ts'
 import { AppError } from '../../contracts/errors.ts';
 import { isUuid, newConversationId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
+import { sampleTurnIds } from '../../contracts/samples.ts';
 import { ZERO_USAGE } from '../../contracts/turn-facts.ts';
 import { chooseModel } from '../../policy/model-choice.ts';
 import {
@@ -14,7 +15,7 @@ import {
   insertConversation,
   listConversations,
 } from '../../postgres/conversations.ts';
-import type { StoredConversation } from '../../postgres/conversations.ts';
+import type { DeletedTurn, StoredConversation } from '../../postgres/conversations.ts';
 import { historyPage } from '../../postgres/history.ts';
 import type { Db } from '../../postgres/pool.ts';
 import { runningTurns } from '../../postgres/turn-requests.ts';
@@ -108,24 +109,25 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
         cancelTurn(deps, conversationId, turnId),
       ),
     );
-    const turnIds = await deleteConversation(db, userId, conversationId);
-    if (turnIds === null) throw new AppError('CONVERSATION_NOT_FOUND');
-    await Promise.all(turnIds.map((turnId) => endAndRemove(deps, turnId)));
+    const turns = await deleteConversation(db, userId, conversationId);
+    if (turns === null) throw new AppError('CONVERSATION_NOT_FOUND');
+    await Promise.all(turns.map((turn) => endAndRemove(deps, turn)));
     response.status(204).end();
   });
 }
 
 /** Readers of a running turn get their end; then nothing of its log is left. */
-async function endAndRemove({ turnLog }: GatewayDeps, turnId: TurnId): Promise<void> {
+async function endAndRemove(
+  { turnLog }: GatewayDeps,
+  { turnId, numSamples }: DeletedTurn,
+): Promise<void> {
   const usage = toWireUsage(ZERO_USAGE, 0);
-  const cancelled = {
-    turnId,
-    finishReason: 'cancelled',
-    errorCode: null,
-    verdict: null,
+  const samples = sampleTurnIds(turnId, numSamples).map((each) => ({
+    turnId: each,
+    finishReason: 'cancelled' as const,
     usage,
-  } as const;
-  await turnLog.end(turnId, closingEntries(cancelled));
+  }));
+  await turnLog.end(turnId, closingEntries({ samples, errorCode: null, verdict: null }));
   await turnLog.remove(turnId);
 }
 

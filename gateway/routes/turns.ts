@@ -4,7 +4,8 @@ import { cancelBody, noQuery, turnBody } from '../../contracts/api.ts';
 import { AppError } from '../../contracts/errors.ts';
 import { isUuid } from '../../contracts/ids.ts';
 import type { TurnId } from '../../contracts/ids.ts';
-import { findRequest, runningTurns } from '../../postgres/turn-requests.ts';
+import { sampleTurnIds } from '../../contracts/samples.ts';
+import { findRequestOfReply, runningTurns } from '../../postgres/turn-requests.ts';
 import { principalOf } from '../authenticate.ts';
 import { cancelTurn } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
@@ -54,9 +55,10 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
   router.get('/v1/conversations/:id/turns/:turn/stream', async (request, response) => {
     noQuery.parse(request.query);
     const { conversationId } = await conversationOf(db, request, response);
-    const turnId = turnIdOf(request.params['turn']);
-    const found = await findRequest(db, turnId);
+    // The stream of any of a turn's replies is that of the turn.
+    const found = await findRequestOfReply(db, turnIdOf(request.params['turn']));
     if (found?.conversationId !== conversationId) throw new AppError('TURN_NOT_FOUND');
+    const { turnId } = found;
     await relayEvents(deps, response, { conversationId, turnId, after: lastEventId(request) });
   });
 
@@ -65,7 +67,9 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     const { conversationId } = await conversationOf(db, request, response);
     const running = await runningTurns(db, conversationId);
     const asked = running.filter(
-      ({ turnId }) => named === undefined || turnId === named.toLowerCase(),
+      ({ turnId, numSamples }) =>
+        named === undefined ||
+        sampleTurnIds(turnId, numSamples).some((each) => each === named.toLowerCase()),
     );
     await Promise.all(asked.map(({ turnId }) => cancelTurn(deps, conversationId, turnId)));
     response.status(204).end();

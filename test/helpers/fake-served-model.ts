@@ -9,25 +9,26 @@ import type {
   ServedModel,
   TextStream,
 } from '../../contracts/engine.ts';
+import { sampleSeed } from '../../contracts/samples.ts';
 
 export interface FakeModelOptions {
-  /** The whole reply; the sequence stops after it. */
-  readonly reply: string;
+  /** The whole reply, or that of a seed; the sequence stops after it. */
+  readonly reply: string | ((seed: number) => string);
   /** Awaited before each token: a test holds the generation where it wants it. */
-  readonly beforeToken?: (index: number) => Promise<void>;
+  readonly beforeToken?: (index: number, sampleIndex: number) => Promise<void>;
 }
 
 interface Live {
   readonly request: SequenceRequest;
   readonly listener: SequenceListener;
+  readonly sampleIndex: number;
 }
 
 class FakeEngine implements Engine {
-  readonly #live = new Map<string, Live>();
+  readonly #live = new Set<Live>();
   readonly #options: FakeModelOptions;
   numSubmitted = 0;
-  /** Of the request that came last. */
-  lastSampling: SamplingParams | null = null;
+  readonly requests: SequenceRequest[] = [];
 
   constructor(options: FakeModelOptions) {
     this.#options = options;
@@ -35,16 +36,25 @@ class FakeEngine implements Engine {
 
   submit(request: SequenceRequest, listener: SequenceListener): void {
     this.numSubmitted += 1;
-    this.lastSampling = request.sampling;
-    this.#live.set(request.seqId, { request, listener });
-    void this.#run(request, listener);
+    this.requests.push(request);
+    for (let sampleIndex = 0; sampleIndex < (request.numSamples ?? 1); sampleIndex += 1) {
+      const live = { request, listener, sampleIndex };
+      this.#live.add(live);
+      void this.#run(live);
+    }
   }
 
-  abort(seqId: string): void {
-    const live = this.#live.get(seqId);
-    if (live === undefined) return;
-    this.#live.delete(seqId);
-    live.listener.onFinish({ reason: 'abort' }, 0);
+  /** Of the request that came last. */
+  get lastSampling(): SamplingParams | null {
+    return this.requests.at(-1)?.sampling ?? null;
+  }
+
+  abort(seqId: string, sampleIndex?: number): void {
+    for (const live of this.#live) {
+      if (live.request.seqId !== seqId || (sampleIndex ?? live.sampleIndex) !== live.sampleIndex)
+        continue;
+      this.#finish(live, 'abort');
+    }
   }
 
   stats(): ReturnType<Engine['stats']> {
@@ -66,23 +76,27 @@ class FakeEngine implements Engine {
   async drain(): Promise<void> {}
 
   async close(): Promise<void> {
-    for (const seqId of [...this.#live.keys()]) this.abort(seqId);
+    for (const live of this.#live) this.#finish(live, 'abort');
   }
 
-  async #run(request: SequenceRequest, listener: SequenceListener): Promise<void> {
-    const ids = [...this.#options.reply].map((each) => each.codePointAt(0) ?? 0);
+  async #run(live: Live): Promise<void> {
+    const { request, listener, sampleIndex } = live;
+    const { reply, beforeToken } = this.#options;
+    const seed = sampleSeed(request.sampling.seed, sampleIndex);
+    const text = typeof reply === 'string' ? reply : reply(seed);
+    const ids = [...text].map((each) => each.codePointAt(0) ?? 0);
     for (let index = request.outputTokenIds.length; index < ids.length; index += 1) {
-      if (index >= request.maxTokens) return this.#finish(request, listener, 'length');
-      await (this.#options.beforeToken?.(index) ??
+      if (index >= request.maxTokens) return this.#finish(live, 'length');
+      await (beforeToken?.(index, sampleIndex) ??
         new Promise<void>((resolve) => setImmediate(resolve)));
-      if (!this.#live.has(request.seqId)) return;
-      listener.onTokens([ids[index] ?? 0]);
+      if (!this.#live.has(live)) return;
+      listener.onTokens([ids[index] ?? 0], undefined, sampleIndex);
     }
-    this.#finish(request, listener, 'stop');
+    this.#finish(live, 'stop');
   }
 
-  #finish(request: SequenceRequest, listener: SequenceListener, reason: 'stop' | 'length'): void {
-    if (this.#live.delete(request.seqId)) listener.onFinish({ reason }, 0);
+  #finish(live: Live, reason: 'stop' | 'length' | 'abort'): void {
+    if (this.#live.delete(live)) live.listener.onFinish({ reason }, 0, live.sampleIndex);
   }
 }
 

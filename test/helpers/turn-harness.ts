@@ -9,6 +9,7 @@ import { loadCatalog, poolTaskQueue } from '../../contracts/catalog.ts';
 import type { ServedModel } from '../../contracts/engine.ts';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
+import { openData } from '../../contracts/open-entry.ts';
 import type { NumberedEntry } from '../../contracts/turn-events.ts';
 import type { TurnParams } from '../../contracts/turn-request.ts';
 import { TURN_TASK_QUEUE, turnWorkflowId } from '../../contracts/turn-workflow.ts';
@@ -67,6 +68,7 @@ const PARAMS: TurnParams = {
   presencePenalty: 0,
   logitBias: [],
   seed: 1,
+  n: 1,
   stop: [],
   reasoning: false,
 };
@@ -162,6 +164,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
         model: 'colloquy-mini',
         pool: 'mini',
         reasoning: false,
+        ...(params.n === undefined ? {} : { numSamples: params.n }),
       };
       await acceptTurn(db, {
         ...turn,
@@ -173,17 +176,8 @@ export async function startTurnHarness(): Promise<TurnHarness> {
         idempotencyKey: null,
         bodyHash: null,
       });
-      await turnLog.create(
-        {
-          turn_id: turnId,
-          user_turn_id: userTurnId,
-          conversation_id: conversationId,
-          model: turn.model,
-          served_model: 'fake',
-          pool: turn.pool,
-        },
-        { userId, conversationId },
-      );
+      const open = openData({ ...turn, servedModel: 'fake', numSamples: params.n ?? 1 });
+      await turnLog.create(open, { userId, conversationId });
       return turn;
     },
     start: async (turn) => {

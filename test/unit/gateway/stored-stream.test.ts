@@ -10,6 +10,7 @@ const textOf = (entries: readonly NumberedEntry[]): string =>
   entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
 
 const request = {
+  turnId: '01900000-0000-7000-8000-000000000010' as TurnId,
   userTurnId: 'u' as TurnId,
   model: 'm',
   pool: 'p',
@@ -36,6 +37,7 @@ function stored(parts: readonly string[], more: Partial<StoredTurn> = {}): Store
     usage: null,
     moderationVerdict: null,
     streamOffsets: [...offsets, ...Array<number>(closing).fill(end)],
+    sampleIndex: null,
     createdAt: new Date(),
     ...more,
   };
@@ -49,8 +51,8 @@ describe('storedEntries', () => {
         fc.nat(15),
         (parts, cut) => {
           const turn = stored(parts);
-          const after = Math.min(cut, lastEntryOf(turn));
-          const entries = storedEntries(turn, request, after);
+          const after = Math.min(cut, lastEntryOf([turn]));
+          const entries = storedEntries([turn], request, after);
           expect(parts.slice(0, Math.max(0, after - 1)).join('') + textOf(entries)).toBe(
             parts.join(''),
           );
@@ -59,16 +61,49 @@ describe('storedEntries', () => {
               (entry, index) => entry.n > (index === 0 ? after : (entries[index - 1]?.n ?? 0)),
             ),
           ).toBe(true);
-          expect(entries.at(-1)?.n ?? lastEntryOf(turn)).toBe(lastEntryOf(turn));
+          expect(entries.at(-1)?.n ?? lastEntryOf([turn])).toBe(lastEntryOf([turn]));
           expect(entries[0]?.type === 'open').toBe(after === 0);
         },
       ),
     );
   });
 
+  it('gives each reply of several the rest of its own text, behind any entry that was shown', () => {
+    const part = fc.record({ index: fc.nat(2), text: fc.string({ minLength: 1 }) });
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 12 }), fc.nat(20), fc.nat(20), (parts, one, two) => {
+        const replies = [0, 1, 2].map((index): StoredTurn => {
+          const offsets = [0];
+          for (const each of parts)
+            offsets.push((offsets.at(-1) ?? 0) + (each.index === index ? each.text.length : 0));
+          const texts = parts.map((each) => (each.index === index ? each.text : ''));
+          return {
+            ...stored(texts),
+            streamOffsets: [...offsets, ...Array<number>(3).fill(offsets.at(-1) ?? 0)],
+            sampleIndex: index,
+          };
+        });
+        // Reads in three goes, each cut after a frame that the one before it gave.
+        const seen: NumberedEntry[] = [];
+        for (const take of [one, two, Infinity]) {
+          const after = seen.at(-1)?.n ?? 0;
+          seen.push(...storedEntries(replies, request, after).slice(0, take));
+        }
+        expect(seen.every(({ n }, at) => n > (seen[at - 1]?.n ?? 0))).toBe(true);
+        for (const [index, { content }] of replies.entries()) {
+          const own = seen.filter(({ type, data }) => type === 'token' && data.index === index);
+          expect(textOf(own)).toBe(content);
+        }
+        const closing = seen.slice(-3);
+        expect(closing.map(({ type }) => type)).toEqual(['done', 'done', 'end']);
+        expect(closing.map(({ data }) => (data as { index?: number }).index)).toEqual([0, 1, 2]);
+      }),
+    );
+  });
+
   it('shows an error directly before the end', () => {
     const entries = storedEntries(
-      stored(['a'], { errorCode: 'OVERLOADED', finishReason: 'error' }),
+      [stored(['a'], { errorCode: 'OVERLOADED', finishReason: 'error' })],
       request,
       0,
     );
@@ -98,6 +133,19 @@ describe('mergeTokens', () => {
       { n: 3, type: 'token', data: { text: 'ab', ids: [] } },
       { n: 4, type: 'retry', data: { attempt: 2 } },
       token(5, 'c'),
+    ]);
+  });
+
+  it('keeps the texts of several replies apart', () => {
+    const token = (n: number, index: number): NumberedEntry => ({
+      n,
+      type: 'token',
+      data: { index, text: `${n}`, ids: [] },
+    });
+    expect(mergeTokens([token(2, 0), token(3, 0), token(4, 1), token(5, 0)])).toEqual([
+      { n: 3, type: 'token', data: { index: 0, text: '23', ids: [] } },
+      token(4, 1),
+      token(5, 0),
     ]);
   });
 

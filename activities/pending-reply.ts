@@ -1,0 +1,72 @@
+// What of one reply waits to be appended to the log: its text and ids since the last append, and its end.
+import type { TextStream } from '../contracts/engine.ts';
+import type { TurnEntry } from '../contracts/turn-events.ts';
+
+export interface ReplyText {
+  readonly stream: TextStream;
+  /** Characters of what the stream will give next that readers have already. */
+  readonly numDelivered: number;
+}
+
+export class PendingReply {
+  readonly #text: TextStream;
+  readonly #index: number | null;
+  #numToSkip: number;
+  #pendingText = '';
+  #pendingIds: number[] = [];
+  #finish: 'stop' | 'length' | null = null;
+
+  /** @param index null for a turn's only reply, whose entries carry none and whose end needs no entry of its own */
+  constructor({ stream, numDelivered }: ReplyText, index: number | null) {
+    this.#text = stream;
+    this.#numToSkip = Math.max(0, numDelivered);
+    this.#index = index;
+  }
+
+  get isStopped(): boolean {
+    return this.#text.isStopped;
+  }
+
+  get numPendingIds(): number {
+    return this.#pendingIds.length;
+  }
+
+  get hasPending(): boolean {
+    return this.#pendingIds.length > 0 || this.#pendingText !== '' || this.#finish !== null;
+  }
+
+  /** What follows a stop string is dropped. */
+  push(tokenIds: readonly number[]): void {
+    for (const id of tokenIds) {
+      if (this.#text.isStopped) return;
+      this.#pendingIds.push(id);
+      this.#addText(this.#text.push(id));
+    }
+  }
+
+  end(reason: 'stop' | 'length' | null): void {
+    this.#addText(this.#text.end());
+    if (this.#index !== null) this.#finish = reason;
+  }
+
+  /** Takes what waits as entries, in order. */
+  take(): TurnEntry[] {
+    const entries: TurnEntry[] = [];
+    const [text, ids, reason] = [this.#pendingText, this.#pendingIds, this.#finish];
+    this.#pendingText = '';
+    this.#pendingIds = [];
+    this.#finish = null;
+    const index = this.#index === null ? {} : { index: this.#index };
+    if (ids.length > 0 || text !== '')
+      entries.push({ type: 'token', data: { text, ids, ...index } });
+    if (reason !== null && this.#index !== null)
+      entries.push({ type: 'finish', data: { index: this.#index, reason } });
+    return entries;
+  }
+
+  #addText(text: string): void {
+    // NUL is no character that a text column can hold.
+    this.#pendingText += text.slice(this.#numToSkip).replaceAll('\0', '\uFFFD');
+    this.#numToSkip -= Math.min(this.#numToSkip, text.length);
+  }
+}
