@@ -119,6 +119,28 @@ describeWithChromium('chat page', () => {
     expect(answersOf(await stored())).toHaveLength(2);
   });
 
+  it('shows the replies of a turn that asked for several, while they are written and after a reload', async () => {
+    await open(SHORT);
+    const asked = { max_tokens: SHORT, n: 3, temperature: 1, seed: 11 };
+    await chat.page.route('**/turns', async (route) => {
+      const body = JSON.parse(route.request().postData() ?? '{}') as object;
+      await route.continue({ postData: JSON.stringify({ ...body, ...asked }) });
+    });
+    await chat.send('Name a river.');
+    await chat.answers.getByText('1 of 3').waitFor();
+    const shown = [await chat.ended()];
+    for (const place of ['2 of 3', '3 of 3']) {
+      await chat.button('Next version of this answer').click();
+      await chat.answers.getByText(place).waitFor();
+      shown.push(await chat.ended());
+    }
+    expect(shown.map(words)).toEqual(answersOf(await stored()).map(words));
+    expect(new Set(shown).size).toBe(3);
+    await chat.page.reload();
+    await chat.answers.getByText('1 of 3').waitFor();
+    expect(words(await chat.ended())).toBe(words(shown[0] ?? ''));
+  });
+
   it('edits a message into a branch of its own', async () => {
     await open(SHORT);
     await chat.send('Name a flower.');

@@ -21,6 +21,8 @@ export interface Turn {
   readonly usage: Usage | null;
   /** With `finish_reason` error. */
   readonly error?: { readonly code: string };
+  /** Which of the replies of a turn with several it is. */
+  readonly index?: number;
   readonly created_at: string;
 }
 
@@ -61,7 +63,7 @@ export interface TurnRequest {
 /** What a turn's stream says, design §3. `id` is the log entry's number. */
 export type TurnEvent =
   | { readonly type: 'open'; readonly data: OpenData }
-  | { readonly type: 'token'; readonly data: { readonly text: string } }
+  | { readonly type: 'token'; readonly data: { readonly index?: number; readonly text: string } }
   | { readonly type: 'retry'; readonly data: { readonly attempt: number } }
   | { readonly type: 'moderation'; readonly data: { readonly category: string } }
   | { readonly type: 'error'; readonly data: { readonly code: string; readonly message: string } }
@@ -73,9 +75,12 @@ export interface OpenData {
   readonly conversation_id: string;
   readonly model: string;
   readonly served_model: string;
+  /** Of all replies, when there are several. */
+  readonly turn_ids?: readonly string[];
 }
 
 export interface DoneData {
+  readonly index?: number;
   readonly turn_id: string;
   readonly finish_reason: FinishReason;
   readonly usage: Usage;

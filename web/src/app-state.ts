@@ -1,6 +1,6 @@
 // Everything the page shows, as one value, and the questions that views ask of it. Pure.
 import type { Answer } from './answer.ts';
-import { answerTurn } from './answer.ts';
+import { answerTurns } from './answer.ts';
 import type { Conversation, Model, Turn } from './api-types.ts';
 import { visiblePath } from './branches.ts';
 import type { Choices, PathStep } from './branches.ts';
@@ -85,15 +85,22 @@ export function liveInView(state: AppState): LiveTurn | null {
   return state.open.id === null ? null : (state.live.get(state.open.id) ?? null);
 }
 
-/** The running answer as a turn of the tree. */
+/** The running answer's replies as turns of the tree. */
+export function liveAnswerTurns(live: LiveTurn): [Turn, ...Turn[]] {
+  return answerTurns(live.answer, pendingId('answer'), live.answeredTurnId, live.replacesTurnId);
+}
+
+/** The first of them, which the view turns to. */
 export function liveAnswerTurn(live: LiveTurn): Turn {
-  return answerTurn(live.answer, pendingId('answer'), live.answeredTurnId, live.replacesTurnId);
+  return liveAnswerTurns(live)[0];
 }
 
 /** Stored turns and the live ones; a turn that is both is taken as stored. */
 export function knownTurns(open: OpenConversation, live: LiveTurn | null): Turn[] {
   const running =
-    live === null ? [] : [...(live.userTurn === null ? [] : [live.userTurn]), liveAnswerTurn(live)];
+    live === null
+      ? []
+      : [...(live.userTurn === null ? [] : [live.userTurn]), ...liveAnswerTurns(live)];
   return mergeTurns(running, open.turns);
 }
 

@@ -93,17 +93,30 @@ function firstPlace(turns: readonly Turn[]): string {
   return ROOT;
 }
 
-/** Turn → the newest id among it and all below it. */
+/** Turn → the newest id among it and all below it; the replies of one turn count as its first, which is shown unless chosen. */
 function newestBelow(turns: readonly Turn[]): Map<string, string> {
   const known = new Map(turns.map((turn) => [turn.turn_id, turn]));
   const newest = new Map<string, string>();
+  const first = firstReplies(turns);
   // Newest first: the first to reach an ancestor is the newest below it, so a climb ends where another one passed.
   for (const leaf of [...turns].sort(byId).reverse()) {
     let turn: Turn | undefined = leaf;
     while (turn !== undefined && !newest.has(turn.turn_id)) {
-      newest.set(turn.turn_id, leaf.turn_id);
+      newest.set(turn.turn_id, first.get(leaf.turn_id) ?? leaf.turn_id);
       turn = turn.parent_turn_id === null ? undefined : known.get(turn.parent_turn_id);
     }
   }
   return newest;
+}
+
+/** Reply with an index → the first reply of its turn. Their ids follow each other. */
+function firstReplies(turns: readonly Turn[]): Map<string, string> {
+  const first = new Map<string, string>();
+  let last = '';
+  for (const { turn_id, index } of [...turns].sort(byId)) {
+    if (index === undefined) continue;
+    if (index === 0) last = turn_id;
+    first.set(turn_id, last === '' ? turn_id : last);
+  }
+  return first;
 }

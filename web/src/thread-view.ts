@@ -1,6 +1,6 @@
 // The messages of the conversation in view, and what stands there when there are none.
 import { createAnswerMessage } from './answer-message.ts';
-import { liveAnswerTurn, liveInView, pathInView } from './app-state.ts';
+import { liveAnswerTurns, liveInView, pathInView } from './app-state.ts';
 import type { AppState } from './app-state.ts';
 import { element } from './dom.ts';
 import type { MessageActions, MessageView } from './message-view.ts';
@@ -63,7 +63,7 @@ export function createThreadView(root: HTMLElement, actions: ThreadActions): Thr
     render: (state, nowMs) => {
       const path = pathInView(state);
       const live = liveInView(state);
-      const liveId = live === null ? null : liveAnswerTurn(live).turn_id;
+      const liveIds = live === null ? [] : liveAnswerTurns(live).map(({ turn_id }) => turn_id);
       const { open } = state;
       older.hidden = open.nextCursor === null;
       loading.hidden = open.status !== 'loading' || path.length > 0;
@@ -72,7 +72,7 @@ export function createThreadView(root: HTMLElement, actions: ThreadActions): Thr
       for (const [index, step] of path.entries()) {
         viewAt(index, step.turn.role).update({
           step,
-          live: step.turn.turn_id === liveId ? live : null,
+          live: liveIds.includes(step.turn.turn_id) ? live : null,
           canAct: live === null,
           isLast: index === path.length - 1,
           nowMs,

@@ -48,6 +48,7 @@ export async function followTurn(
 ): Promise<void> {
   let turnId = 'turnId' in start ? start.turnId : null;
   let lastEventId = 'turnId' in start ? start.lastEventId : null;
+  let numReplies = 1;
   let numFailures = 0;
 
   const connect = (connection: AbortSignal): Promise<ReadableStream<Uint8Array>> =>
@@ -71,9 +72,12 @@ export async function followTurn(
         lastEventId = frame.id ?? lastEventId;
         const event = parseEvent(frame.event, frame.data);
         if (event === null) continue;
-        if (event.type === 'open') turnId = event.data.turn_id;
+        if (event.type === 'open') {
+          turnId = event.data.turn_id;
+          numReplies = event.data.turn_ids?.length ?? 1;
+        }
         onUpdate({ type: 'event', event });
-        if (event.type === 'done') return true;
+        if (event.type === 'done' && (event.data.index ?? 0) === numReplies - 1) return true;
       }
       return false;
     } finally {

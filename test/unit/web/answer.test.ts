@@ -1,4 +1,4 @@
-import { answerTurn, newAnswer, nextAnswer } from '../../../web/src/answer.ts';
+import { answerTurns, newAnswer, nextAnswer } from '../../../web/src/answer.ts';
 import type { Answer } from '../../../web/src/answer.ts';
 import { ApiError } from '../../../web/src/api-error.ts';
 import type { TurnEvent } from '../../../web/src/api-types.ts';
@@ -60,20 +60,42 @@ describe('nextAnswer', () => {
   });
 });
 
-describe('answerTurn', () => {
+describe('answerTurns', () => {
   it('is the turn that the service stores', () => {
-    expect(answerTurn(after([opened, text('hi'), done]), 'stand-in', 'u', null)).toMatchObject({
-      turn_id: 't',
-      role: 'assistant',
-      content: 'hi',
-      parent_turn_id: 'u',
-      model: 'colloquy-mini',
-      finish_reason: DONE.finish_reason,
-      usage: USAGE,
+    expect(answerTurns(after([opened, text('hi'), done]), 'stand-in', 'u', null)).toMatchObject([
+      {
+        turn_id: 't',
+        role: 'assistant',
+        content: 'hi',
+        parent_turn_id: 'u',
+        model: 'colloquy-mini',
+        finish_reason: DONE.finish_reason,
+        usage: USAGE,
+      },
+    ]);
+  });
+
+  it('are all replies of a turn with several, each with its own text and end', () => {
+    const several: TurnEvent = { type: 'open', data: { ...OPEN, turn_ids: ['t', 't1', 't2'] } };
+    const of = (index: number, words: string): TurnEvent => ({
+      type: 'token',
+      data: { index, text: words },
     });
+    const end: TurnEvent = {
+      type: 'done',
+      data: { index: 2, turn_id: 't2', finish_reason: 'length', usage: USAGE },
+    };
+    const answer = after([several, of(0, 'a'), of(2, 'x'), of(0, 'b'), of(2, 'y'), end]);
+    expect(answerTurns(answer, 'stand-in', 'u', 'r')).toMatchObject([
+      { turn_id: 't', index: 0, content: 'ab', finish_reason: null },
+      { turn_id: 't1', index: 1, content: '', replaces_turn_id: 'r' },
+      { turn_id: 't2', index: 2, content: 'xy', finish_reason: 'length', usage: USAGE },
+    ]);
+    const again = nextAnswer(answer, { type: 'restart' }, 0, false);
+    expect(answerTurns(again, 's', 'u', null).map(({ content }) => content)).toEqual(['', '', '']);
   });
 
   it('has the stand-in id until the stream opens', () => {
-    expect(answerTurn(newAnswer(0), 'stand-in', 'u', null).turn_id).toBe('stand-in');
+    expect(answerTurns(newAnswer(0), 'stand-in', 'u', null)[0].turn_id).toBe('stand-in');
   });
 });

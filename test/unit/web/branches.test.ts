@@ -27,6 +27,17 @@ describe('visiblePath', () => {
     expect(ids(visiblePath(TREE, NONE))).toEqual(['1', '5', '6', '7']);
   });
 
+  it('shows the first of a turn’s several replies, until one of them is gone on with', () => {
+    const replies = ['2', '3', '4'].map((id, index) => turn(id, '1', { index, role: 'assistant' }));
+    const tree = [turn('1', null), ...replies];
+    expect(ids(visiblePath(tree, NONE))).toEqual(['1', '2']);
+    const further = [...tree, turn('5', '4', { role: 'user' })];
+    expect(ids(visiblePath(further, NONE))).toEqual(['1', '4', '5']);
+    expect(visiblePath(further, NONE)[1]?.siblings).toHaveLength(3);
+    const again = ['6', '7'].map((id, index) => turn(id, '1', { index, role: 'assistant' }));
+    expect(ids(visiblePath([...tree, ...again], NONE))).toEqual(['1', '6']);
+  });
+
   it('stays on an older branch that was gone on with last', () => {
     expect(ids(visiblePath([...TREE, turn('8', '4')], NONE))).toEqual(['1', '2', '3', '4', '8']);
   });

@@ -107,6 +107,18 @@ class World {
 }
 
 describe('followTurn', () => {
+  it('reads a turn with several replies to the last one’s done, over lost connections too', async () => {
+    const open = { ...OPEN, turn_ids: ['t', 't1'] };
+    const world = new World(
+      body([1, 'open', open], [2, 'token', { index: 0, text: 'a' }]),
+      body([3, 'token', { index: 1, text: 'x' }], [4, 'done', { ...DONE, index: 0 }]),
+      body([5, 'done', { ...DONE, index: 1 }]),
+    );
+    await world.follow();
+    expect(world.kinds.filter((kind) => kind === 'done')).toHaveLength(2);
+    expect(world.requests.map(({ lastEventId }) => lastEventId)).toEqual([null, '2', '4']);
+  });
+
   it('posts the turn and tells of its events up to done', async () => {
     const world = new World(
       body(
