@@ -1,5 +1,6 @@
 // What of one reply waits to be appended to the log: its text and ids since the last append, and its end.
 import type { TextStream } from '../contracts/engine.ts';
+import type { LoggedLogprob } from '../contracts/logprobs.ts';
 import type { TurnEntry } from '../contracts/turn-events.ts';
 
 export interface ReplyText {
@@ -14,6 +15,7 @@ export class PendingReply {
   #numToSkip: number;
   #pendingText = '';
   #pendingIds: number[] = [];
+  #pendingLogprobs: LoggedLogprob[] = [];
   #finish: 'stop' | 'length' | null = null;
 
   /** @param index null for a turn's only reply, whose entries carry none and whose end needs no entry of its own */
@@ -35,11 +37,12 @@ export class PendingReply {
     return this.#pendingIds.length > 0 || this.#pendingText !== '' || this.#finish !== null;
   }
 
-  /** What follows a stop string is dropped. */
-  push(tokenIds: readonly number[]): void {
-    for (const id of tokenIds) {
+  /** What follows a stop string is dropped. @param logprobs one for each id, when they were asked for */
+  push(tokenIds: readonly number[], logprobs: readonly LoggedLogprob[]): void {
+    for (const [at, id] of tokenIds.entries()) {
       if (this.#text.isStopped) return;
       this.#pendingIds.push(id);
+      this.#pendingLogprobs.push(...logprobs.slice(at, at + 1));
       this.#addText(this.#text.push(id));
     }
   }
@@ -56,9 +59,11 @@ export class PendingReply {
     this.#pendingText = '';
     this.#pendingIds = [];
     this.#finish = null;
+    const logprobs = this.#pendingLogprobs.length === 0 ? {} : { logprobs: this.#pendingLogprobs };
+    this.#pendingLogprobs = [];
     const index = this.#index === null ? {} : { index: this.#index };
     if (ids.length > 0 || text !== '')
-      entries.push({ type: 'token', data: { text, ids, ...index } });
+      entries.push({ type: 'token', data: { text, ids, ...index, ...logprobs } });
     if (reason !== null && this.#index !== null)
       entries.push({ type: 'finish', data: { index: this.#index, reason } });
     return entries;

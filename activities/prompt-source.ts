@@ -79,7 +79,8 @@ function samplingOf(params: TurnParams): SamplingParams {
   const { temperature, topP, topK, seed, minP, logitBias } = params;
   const { repetitionPenalty, frequencyPenalty, presencePenalty } = params;
   const penalties = { repetitionPenalty, frequencyPenalty, presencePenalty };
-  return { temperature, topP, topK, seed, minP, logitBias, ...penalties };
+  const logprobs = params.logprobs === null ? {} : { logprobs: params.logprobs };
+  return { temperature, topP, topK, seed, minP, logitBias, ...penalties, ...logprobs };
 }
 
 /** How many of a prompt's first tokens are the operator's own words, the same in every conversation. */

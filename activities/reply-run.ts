@@ -7,8 +7,10 @@ import type {
   SequenceRequest,
   ServedModel,
   TextStream,
+  TokenLogprobs,
 } from '../contracts/engine.ts';
 import { sampleSeed } from '../contracts/samples.ts';
+import { loggedLogprobs } from './logged-logprobs.ts';
 import type { PreparedPrompt } from './prompt-source.ts';
 import type { RecalledLog, RecalledReply } from './recalled-log.ts';
 import { TokenFlusher } from './token-flusher.ts';
@@ -154,9 +156,9 @@ class ReplyRun {
 
   #listener(replies: readonly Reply[]): SequenceListener {
     return {
-      onTokens: (ids, _logprobs, at = 0) => {
+      onTokens: (ids, logprobs, at = 0) => {
         const reply = replies[at];
-        if (reply !== undefined && !reply.text.isStopped) this.#take(reply, ids);
+        if (reply !== undefined && !reply.text.isStopped) this.#take(reply, ids, logprobs);
       },
       onFinish: (finish, numCachedTokens, at = 0) => {
         this.#numCachedTokens ??= numCachedTokens;
@@ -167,12 +169,15 @@ class ReplyRun {
     };
   }
 
-  #take(reply: Reply, ids: readonly number[]): void {
+  #take(reply: Reply, ids: readonly number[], logprobs: readonly TokenLogprobs[] = []): void {
     if (!this.#hasToken) this.#options.onFirstToken();
     this.#hasToken = true;
-    for (const id of ids) {
+    for (const [at, id] of ids.entries()) {
       reply.recalled.outputIds.push(id);
-      if (!this.#flusher.push(reply.index, [id])) continue;
+      const own = logprobs
+        .slice(at, at + 1)
+        .map((each) => loggedLogprobs(this.#options.model, id, each));
+      if (!this.#flusher.push(reply.index, [id], own)) continue;
       reply.abort();
       return;
     }

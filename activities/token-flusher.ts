@@ -1,6 +1,7 @@
 // From sampled ids to log entries: text, coalescing, and one append in flight. The engine's step never waits for it,
 // and a Redis that is away only delays the appends.
 import { AppError, codeOf, ERROR_TABLE } from '../contracts/errors.ts';
+import type { LoggedLogprob } from '../contracts/logprobs.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import { PendingReply } from './pending-reply.ts';
 import type { ReplyText } from './pending-reply.ts';
@@ -44,9 +45,13 @@ export class TokenFlusher {
   }
 
   /** Takes a reply's sampled ids; returns true once a stop string was met: nothing after it counts. */
-  push(index: number, tokenIds: readonly number[]): boolean {
+  push(
+    index: number,
+    tokenIds: readonly number[],
+    logprobs: readonly LoggedLogprob[] = [],
+  ): boolean {
     const reply = this.#reply(index);
-    reply.push(tokenIds);
+    reply.push(tokenIds, logprobs);
     this.#schedule();
     return reply.isStopped;
   }

@@ -1,5 +1,6 @@
 // The public API's requests and responses, v1: what is not here is refused, and the OpenAPI document is made from here.
 import { z } from 'zod';
+import { MAX_TOP_LOGPROBS, replyLogprobs } from './logprobs.ts';
 import { MAX_SAMPLES } from './samples.ts';
 import { doneData } from './turn-events.ts';
 import { FINISH_REASONS, TIERS } from './turn-facts.ts';
@@ -62,6 +63,8 @@ export const turnBody = z
     logit_bias: logitBias.optional(),
     seed: z.int().min(0).max(0xffff_ffff).optional(),
     n: z.int().min(1).max(MAX_SAMPLES).optional(),
+    logprobs: z.boolean().optional(),
+    top_logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).optional(),
     stop: z
       .array(text(100).refine((each) => each !== '', 'must not be empty'))
       .max(4)
@@ -74,6 +77,8 @@ export const turnBody = z
       wrong('content', 'must be a text that is not empty');
     if (body.regenerate_of !== undefined && body.content !== undefined)
       wrong('content', 'must be left out with regenerate_of');
+    if (body.top_logprobs !== undefined && body.logprobs !== true)
+      wrong('top_logprobs', 'needs logprobs');
     const places = [body.parent_turn_id, body.edit_of, body.regenerate_of].filter(
       (each) => each !== undefined,
     );
@@ -160,6 +165,8 @@ export const turnReply = z.object({
   content: z.string(),
   finish_reason: z.enum(FINISH_REASONS),
   usage: doneData.shape.usage,
+  /** Those that were asked for; not of a turn whose log has expired. */
+  logprobs: replyLogprobs.optional(),
   /** With n > 1: all replies. The fields above are those of the first, `usage` is that of all. */
   samples: z
     .array(
@@ -169,6 +176,7 @@ export const turnReply = z.object({
         content: z.string(),
         finish_reason: z.enum(FINISH_REASONS),
         usage: doneData.shape.usage,
+        logprobs: replyLogprobs.optional(),
       }),
     )
     .optional(),

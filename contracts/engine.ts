@@ -166,6 +166,8 @@ export interface ServedModel {
   readonly stopTokenIds: readonly number[];
   /** Chat template + tokenizer. Control markers inside a content stay text. Ends with the assistant's opening. */
   encodePrompt(messages: readonly ChatMessage[]): number[];
+  /** A token's bytes, empty for a control token; at most those of part of a character. Owned by the model, not to be changed. */
+  tokenBytes(tokenId: number): Uint8Array;
   /** @param stop at most 4 strings that end the reply and are not part of it */
   createTextStream(stop: readonly string[]): TextStream;
   close(): Promise<void>;

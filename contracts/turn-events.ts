@@ -1,6 +1,7 @@
 // One turn's entries: what a writer appends to the log, and what a reader sees as SSE. Design §3 and §4.
 // The log entry's number is the SSE id. Field names are snake_case because these objects are the wire.
 import { z } from 'zod';
+import { loggedLogprob } from './logprobs.ts';
 
 const usage = z.object({
   prompt_tokens: z.int().min(0),
@@ -25,8 +26,16 @@ export type OpenData = z.infer<typeof openData>;
 /** Which of a turn's replies; absent when there is one. */
 const index = z.int().min(0).optional();
 
-/** `ids` are the model's token ids behind `text`; text may lag behind ids (partial UTF-8, a possible stop string). */
-export const tokenData = z.object({ text: z.string(), ids: z.array(z.int()), index });
+/**
+ * `ids` are the model's token ids behind `text`; text may lag behind ids (partial UTF-8, a possible stop string).
+ * `logprobs` are the ids', when they were asked for.
+ */
+export const tokenData = z.object({
+  text: z.string(),
+  ids: z.array(z.int()),
+  index,
+  logprobs: z.array(loggedLogprob).optional(),
+});
 
 export const doneData = z.object({
   index,

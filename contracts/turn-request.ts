@@ -1,6 +1,7 @@
 // What a client asked of one turn, in the words of the code: stored with the request, read by the workflow's steps.
 import { z } from 'zod';
 import type { ConversationId, OrgId, TurnId, UserId } from './ids.ts';
+import { MAX_TOP_LOGPROBS } from './logprobs.ts';
 import { MAX_SAMPLES } from './samples.ts';
 import type { Role, Tier } from './turn-facts.ts';
 
@@ -26,6 +27,8 @@ export const turnParams = z.strictObject({
   seed: z.int().min(0).max(0xffff_ffff),
   /** Replies to make. */
   n: z.int().min(1).max(MAX_SAMPLES).default(1),
+  /** Alternatives shown beside each token's logprob; null shows none at all. */
+  logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).nullable().default(null),
   stop: z.array(z.string().min(1)).max(4),
   reasoning: z.boolean(),
 });

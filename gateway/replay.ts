@@ -1,4 +1,5 @@
 // From log entries to frames: what is shown, under which name, and how a replay merges tokens.
+import { wireLogprobs } from '../contracts/logprobs.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import { frame } from './sse.ts';
 
@@ -14,9 +15,13 @@ export function frameOf(entry: NumberedEntry): string | null {
     case 'end':
       return frame(entry.n, 'done', entry.data);
     case 'token': {
-      const { text, index } = entry.data;
-      if (text === '') return null;
-      return frame(entry.n, 'token', index === undefined ? { text } : { index, text });
+      const { text, index, logprobs } = entry.data;
+      if (text === '' && logprobs === undefined) return null;
+      return frame(entry.n, 'token', {
+        ...(index === undefined ? {} : { index }),
+        text,
+        ...(logprobs === undefined ? {} : { logprobs: wireLogprobs(logprobs) }),
+      });
     }
     default:
       return frame(entry.n, entry.type, entry.data);
@@ -25,7 +30,7 @@ export function frameOf(entry: NumberedEntry): string | null {
 
 /**
  * Runs of token entries of one reply become one entry that carries the last number; a text is never split. Replies that
- * were written side by side alternate, and no number could stand for half of a run of both.
+ * were written side by side alternate, and no number could stand for half of a run of both. Logprobs are long already.
  */
 export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] {
   const merged: NumberedEntry[] = [];
@@ -35,6 +40,8 @@ export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] 
       entry.type === 'token' &&
       last?.type === 'token' &&
       last.data.index === entry.data.index &&
+      last.data.logprobs === undefined &&
+      entry.data.logprobs === undefined &&
       last.data.text.length + entry.data.text.length <= MAX_MERGED_CHARS
     ) {
       merged[merged.length - 1] = {

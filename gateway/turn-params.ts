@@ -21,6 +21,7 @@ export function turnParamsOf(body: TurnBody, model: CatalogModel): TurnParams {
     // Chosen here and stored, so that every attempt at the turn draws the same numbers.
     seed: body.seed ?? randomInt(2 ** 32),
     n: body.n ?? 1,
+    logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : null,
     stop: body.stop ?? [],
     reasoning: body.reasoning ?? false,
   };

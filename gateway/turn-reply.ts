@@ -1,6 +1,7 @@
 // A whole turn as the one JSON reply to a client that did not ask for events. Pure.
 import type { TurnReply } from '../contracts/api.ts';
 import { AppError } from '../contracts/errors.ts';
+import { wireLogprobs } from '../contracts/logprobs.ts';
 import type { DoneData, NumberedEntry, OpenData, WireUsage } from '../contracts/turn-events.ts';
 
 /** @throws AppError STREAM_UNAVAILABLE when the entries are not all of the turn's */
@@ -22,6 +23,7 @@ export function replyOf(entries: readonly NumberedEntry[]): TurnReply {
     content: first.content,
     finish_reason: first.finish_reason,
     usage: samples.map(({ usage }) => usage).reduce(sum),
+    ...(first.logprobs === undefined ? {} : { logprobs: first.logprobs }),
     ...(open.turn_ids === undefined ? {} : { samples }),
   };
 }
@@ -30,10 +32,19 @@ type Sample = NonNullable<TurnReply['samples']>[number];
 
 function sampleOf(done: DoneData, entries: readonly NumberedEntry[]): Sample {
   const { index = 0, turn_id, finish_reason, usage } = done;
-  const content = entries
-    .map(({ type, data }) => (type === 'token' && (data.index ?? 0) === index ? data.text : ''))
-    .join('');
-  return { index, turn_id, content, finish_reason, usage };
+  const tokens = entries.flatMap(({ type, data }) =>
+    type === 'token' && (data.index ?? 0) === index ? [data] : [],
+  );
+  const content = tokens.map(({ text }) => text).join('');
+  const logprobs = tokens.flatMap((each) => each.logprobs ?? []);
+  return {
+    index,
+    turn_id,
+    content,
+    finish_reason,
+    usage,
+    ...(logprobs.length === 0 ? {} : { logprobs: wireLogprobs(logprobs) }),
+  };
 }
 
 function sum(one: WireUsage, other: WireUsage): WireUsage {

@@ -83,6 +83,7 @@ export function remoteModel(
     contextLength: pool.context_length,
     engine,
     ...speech,
+    tokenBytes: (id) => vocabulary.bytesOf(id),
     createTextStream: (stop) => new TokenTextStream((id) => vocabulary.bytesOf(id), stop),
     close: async () => {
       await engine.close();

@@ -52,6 +52,7 @@ function serve(native: NativeModel, options: EngineOptions): ServedModel {
     continuation: 'tokens',
     stopTokenIds: stopTokenIdsOf(template, native.info.eosTokenId, native),
     encodePrompt: (messages) => template.render(messages),
+    tokenBytes: (id) => table.bytesOf(id),
     createTextStream: (stop) => new TokenTextStream((id) => table.bytesOf(id), stop),
     close: () => engine.close(),
   };

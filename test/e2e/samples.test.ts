@@ -1,5 +1,6 @@
 // Several replies to one request on a whole system with a real model: each is what a turn of its own would have said,
 // whatever is killed on the way.
+import type { ReplyLogprobs } from '../../contracts/logprobs.ts';
 import { startSystem } from '../helpers/system.ts';
 import type { TestSystem } from '../helpers/system.ts';
 import { call, newConversation, resumeTurn, takeTurn, textOf } from '../helpers/turn-client.ts';
@@ -137,6 +138,31 @@ describe('a turn with n', () => {
     },
     60_000 + TRIALS * 30_000,
   );
+
+  it('tells each token’s logprob beside the best ones, through a kill of the worker too', async () => {
+    await readyWorkers();
+    const body = { ...ASKED, n: 2, seed: SEED, temperature: 0, logprobs: true, top_logprobs: 2 };
+    const stream = await takeTurn(caller(), await newConversation(caller()), body);
+    await stream.until(({ event, id }) => event === 'token' && id >= 10);
+    process.kill(await servingWorker(), 'SIGKILL');
+    await stream.ended;
+    const [one, other] = [0, 1].map((index) =>
+      stream.events.flatMap(({ data }) =>
+        data['index'] === index
+          ? ((data['logprobs'] as ReplyLogprobs | undefined)?.content ?? [])
+          : [],
+      ),
+    );
+    expect(one).toHaveLength(NUM_TOKENS);
+    expect(other).toEqual(one);
+    const bytes = one?.flatMap((each) => each.bytes) ?? [];
+    expect(Buffer.from(bytes).toString('utf8')).toBe(ofReply(stream.events, 0));
+    for (const { token, logprob, top_logprobs: top } of one ?? []) {
+      expect(top[0]).toMatchObject({ token, logprob });
+      expect(top[1]?.logprob).toBeLessThanOrEqual(logprob);
+      expect(logprob).toBeLessThanOrEqual(0);
+    }
+  }, 90_000);
 
   it('stores what was delivered of each when it is cancelled, and holds no block afterwards', async () => {
     const { id, stream } = await take(3);

@@ -8,6 +8,7 @@ import type {
   SequenceRequest,
   ServedModel,
   TextStream,
+  TokenLogprobs,
 } from '../../contracts/engine.ts';
 import { sampleSeed } from '../../contracts/samples.ts';
 
@@ -90,7 +91,8 @@ class FakeEngine implements Engine {
       await (beforeToken?.(index, sampleIndex) ??
         new Promise<void>((resolve) => setImmediate(resolve)));
       if (!this.#live.has(live)) return;
-      listener.onTokens([ids[index] ?? 0], undefined, sampleIndex);
+      const id = ids[index] ?? 0;
+      listener.onTokens([id], logprobsOf(id, request.sampling), sampleIndex);
     }
     this.#finish(live, 'stop');
   }
@@ -98,6 +100,16 @@ class FakeEngine implements Engine {
   #finish(live: Live, reason: 'stop' | 'length' | 'abort'): void {
     if (this.#live.delete(live)) live.listener.onFinish({ reason }, 0, live.sampleIndex);
   }
+}
+
+/** Certain of its token; the alternatives are the ids behind it. */
+function logprobsOf(
+  id: number,
+  { logprobs: count = null }: SamplingParams,
+): TokenLogprobs[] | undefined {
+  if (count === null) return undefined;
+  const top = Array.from({ length: count }, (_, at) => ({ tokenId: id + at, logprob: -at }));
+  return [{ logprob: 0, top }];
 }
 
 class FakeTextStream implements TextStream {
@@ -134,6 +146,7 @@ export function fakeServedModel(
         1,
         ...[...content].map((each) => each.codePointAt(0) ?? 0),
       ]),
+    tokenBytes: (id) => Buffer.from(String.fromCodePoint(id)),
     createTextStream: (stop) => new FakeTextStream(stop),
     close: () => engine.close(),
   };

@@ -69,6 +69,7 @@ const PARAMS: TurnParams = {
   logitBias: [],
   seed: 1,
   n: 1,
+  logprobs: null,
   stop: [],
   reasoning: false,
 };

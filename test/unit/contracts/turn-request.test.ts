@@ -8,6 +8,7 @@ describe('turnParams', () => {
       topK: 0,
       minP: 0,
       n: 1,
+      logprobs: null,
       repetitionPenalty: 1,
       frequencyPenalty: 0,
       presencePenalty: 0,
