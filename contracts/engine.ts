@@ -59,6 +59,14 @@ export interface SequenceRequest {
    * More than 1 needs empty `outputTokenIds`.
    */
   readonly numSamples?: number | undefined;
+  /**
+   * Searches so many beams instead of drawing: the replies are the `numSamples` best, told in one piece at their end. See
+   * inference/beam-search.ts for what it decides by. Needs empty `outputTokenIds` and a sampling that is greedy and changes
+   * no logit; at most 20 with the number of stop tokens.
+   */
+  readonly numBeams?: number | undefined;
+  /** −10 … 10, 1 when left out: a search's sums are divided by length to this power, so larger ones favour longer replies. */
+  readonly lengthPenalty?: number | undefined;
   /** Most output tokens in all, `outputTokenIds` included; of each reply. */
   readonly maxTokens: number;
   readonly sampling: SamplingParams;

@@ -66,7 +66,7 @@ export function buildBatch(
     const { seed } = sequence.request.sampling;
     for (let after = draft.length; after >= 0; after -= 1)
       samples.push({ sequence, row: row - 1 - after, tokenIds, length: end - after, seed });
-    for (let index = 1; index < sequence.numSeats; index += 1)
+    for (let index = 1; index < sequence.numDraws; index += 1)
       samples.push({
         sequence,
         row: row - 1,
@@ -125,8 +125,8 @@ function samplingOf(samples: readonly Sample[]): Sampling {
           ),
         )
       : undefined,
-    numLogprobs: samplings.some(({ logprobs = null }) => logprobs !== null)
-      ? Int32Array.from(samplings, ({ logprobs }) => logprobs ?? -1)
+    numLogprobs: samples.some(({ sequence }) => sequence.numTopLogprobs !== null)
+      ? Int32Array.from(samples, ({ sequence }) => sequence.numTopLogprobs ?? -1)
       : undefined,
   };
 }

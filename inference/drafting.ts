@@ -17,11 +17,13 @@ export function addDrafts(
   const plan = { numRows: 0, numTokens: 0 };
   for (const { sequence, numTokens } of schedule.scheduled) {
     plan.numRows += numTokens;
-    if (numTokens === sequence.numPendingTokens) plan.numTokens += sequence.numSeats;
+    if (numTokens === sequence.numPendingTokens) plan.numTokens += sequence.numDraws;
   }
   const scheduled = schedule.scheduled.map((each): ScheduledSequence => {
     const { sequence, numTokens } = each;
     if (numTokens !== sequence.numPendingTokens || sequence.numSeats > 1) return each;
+    // What a beam goes on with is decided by all beams, one token at a time.
+    if (sequence.search !== null) return each;
     const { tokenIds, numOutputTokens, request } = sequence;
     const room = Math.min(
       limits.maxNumBatchedTokens - plan.numRows,
@@ -39,5 +41,6 @@ export function addDrafts(
 
 /** Samples of a scheduled sequence that gets tokens: one, and one for each guess; or one for each reply it forks into. */
 export function numSamplesOf(each: ScheduledSequence): number {
-  return each.sequence.numSeats > 1 ? each.sequence.numSeats : 1 + draftOf(each).length;
+  const { numDraws } = each.sequence;
+  return numDraws > 1 ? numDraws : 1 + draftOf(each).length;
 }

@@ -102,6 +102,7 @@ export class StepEngine implements Engine {
       vocabSize: executor.vocabSize,
       isAborted: (sequence) => this.#abortedInFlight.has(sequence),
       finish: (sequence, finish) => this.#finish(sequence, finish),
+      drop: (sequence) => this.#retire(sequence),
       tell: (call) => this.#tell(call),
     });
   }
@@ -193,6 +194,7 @@ export class StepEngine implements Engine {
     if (this.#failure === null) {
       try {
         const schedule = this.#scheduler.schedule();
+        for (const beam of schedule.dropped) this.#live.delete(beam);
         if (schedule.scheduled.length === 0) this.#checkIdle();
         else this.#forward(addDrafts(schedule, this.#speculator, this.#scheduler, this.#options));
       } catch (error) {
@@ -255,6 +257,15 @@ export class StepEngine implements Engine {
   /** Ends a sequence, frees its blocks, then tells its listener; once. */
   #finish(sequence: Sequence, finish: SequenceFinish): void {
     if (sequence.state === 'finished') return;
+    const { listener, numCachedTokens } = sequence;
+    for (const each of sequence.search?.beams ?? [sequence]) this.#retire(each);
+    for (const [index, end] of endsOf(sequence, finish))
+      this.#tell(() => listener.onFinish(end, numCachedTokens ?? 0, index));
+    if (this.#live.isEmpty) this.#kick();
+  }
+
+  /** Takes a sequence out of everything and frees its blocks, without a word. */
+  #retire(sequence: Sequence): void {
     sequence.become('finished');
     this.#live.delete(sequence);
     this.#abortedInFlight.delete(sequence);
@@ -263,11 +274,6 @@ export class StepEngine implements Engine {
     } catch (error) {
       this.#fail(error);
     }
-    const { listener, numCachedTokens, sampleIndex, numSeats } = sequence;
-    // Before it has forked it ends for all the replies it would have become.
-    for (let index = sampleIndex; index < sampleIndex + numSeats; index += 1)
-      this.#tell(() => listener.onFinish(finish, numCachedTokens ?? 0, index));
-    if (this.#live.isEmpty) this.#kick();
   }
 
   /** A broken executor or invariant ends every sequence; nothing is retried in place. */
@@ -311,7 +317,23 @@ export class StepEngine implements Engine {
   }
 }
 
-/** Before its forking a sequence stands for all its replies, and none of them can be ended by itself. */
-function isAlone({ sampleIndex, numSeats }: Sequence, asked: number): boolean {
-  return sampleIndex === asked && numSeats === 1;
+/** Before its forking a sequence stands for all its replies, as a search's beams always do: none can be ended by itself. */
+function isAlone({ sampleIndex, numSeats, search }: Sequence, asked: number): boolean {
+  return sampleIndex === asked && numSeats === 1 && search === null;
+}
+
+/** The replies that end with a sequence, and how: one that has not forked ends for all that it would have become. */
+function endsOf(sequence: Sequence, finish: SequenceFinish): [index: number, SequenceFinish][] {
+  const { sampleIndex, numSeats, search, request } = sequence;
+  if (search === null)
+    return Array.from({ length: numSeats }, (_, at) => [sampleIndex + at, finish]);
+  const { replies } = search;
+  return Array.from({ length: request.numSamples ?? 1 }, (_, index) => {
+    const reason = replies[index]?.reason;
+    return [index, isOwnEnd(finish) && reason !== undefined ? { reason } : finish];
+  });
+}
+
+function isOwnEnd({ reason }: SequenceFinish): boolean {
+  return reason === 'stop' || reason === 'length';
 }

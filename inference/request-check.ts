@@ -1,7 +1,8 @@
 // What a sequence must be before it is queued: everything that would fail later, in a batch with others, fails here.
 import { AppError } from '../contracts/errors.ts';
 import type { SequenceRequest } from '../contracts/engine.ts';
-import { wrongSampling } from './sampling-check.ts';
+import { numContinuationsOf } from './beam-search.ts';
+import { isPlainGreedy, MAX_LOGPROBS, wrongSampling } from './sampling-check.ts';
 
 export interface RequestBounds {
   readonly vocabSize: number;
@@ -15,7 +16,7 @@ export interface RequestBounds {
 /** @throws AppError INVALID_REQUEST naming the field, CONTEXT_LENGTH_EXCEEDED when it could never run */
 export function checkRequest(request: SequenceRequest, bounds: RequestBounds): void {
   const { promptTokenIds, outputTokenIds, maxTokens, sampling, stopTokenIds, priority } = request;
-  const { numSamples = 1 } = request;
+  const { numSamples = 1, numBeams, lengthPenalty = 1 } = request;
   const ensure = (holds: boolean, param: string): void => {
     if (!holds)
       throw new AppError('INVALID_REQUEST', { message: `${param} is out of range`, param });
@@ -35,13 +36,24 @@ export function checkRequest(request: SequenceRequest, bounds: RequestBounds): v
   ensure(numSamples === 1 || outputTokenIds.length === 0, 'numSamples');
   const wrong = wrongSampling(sampling, bounds.vocabSize);
   ensure(wrong === null, wrong ?? '');
+  if (numBeams !== undefined) {
+    const most = Math.min(bounds.maxNumSeqs, MAX_LOGPROBS);
+    ensure(Number.isInteger(numBeams) && numBeams >= 1 && numBeams <= most, 'numBeams');
+    ensure(numContinuationsOf(numBeams, stopTokenIds) <= MAX_LOGPROBS, 'numBeams');
+    ensure(numSamples <= numBeams, 'numSamples');
+    ensure(outputTokenIds.length === 0, 'numBeams');
+    ensure(isPlainGreedy(sampling), 'sampling');
+    ensure(Math.abs(lengthPenalty) <= 10, 'lengthPenalty');
+  }
   // Alone in the pool it must be able to reach its end, else it would be preempted for ever.
   const longest = Math.min(promptTokenIds.length + maxTokens, bounds.contextLength);
   // The replies of a fork each need a block to begin with.
   const forked = promptTokenIds.length + (numSamples - 1) * bounds.blockSize;
+  // Beams go in step, so all of them must be able to reach the end together. A block more, to copy one that is shared.
+  const numBlocks = (numBeams ?? 0) * (Math.ceil(longest / bounds.blockSize) + 1);
   if (
     promptTokenIds.length + 1 > bounds.contextLength ||
-    Math.max(longest, forked) > bounds.poolTokens
+    Math.max(longest, forked, numBlocks * bounds.blockSize) > bounds.poolTokens
   ) {
     throw new AppError('CONTEXT_LENGTH_EXCEEDED');
   }

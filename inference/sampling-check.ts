@@ -4,7 +4,8 @@ import type { SamplingParams } from '../contracts/engine.ts';
 
 const MAX_BIASES = 300;
 const MAX_BIAS = 100;
-const MAX_LOGPROBS = 20;
+/** Alternatives that a step can tell of, beside a sampled token. */
+export const MAX_LOGPROBS = 20;
 
 /** The name of the first parameter out of its range; null when there is none. */
 export function wrongSampling(
@@ -32,6 +33,19 @@ export function wrongSampling(
     ['logprobs', logprobs === null || isWithin(logprobs, 0, MAX_LOGPROBS)],
   ];
   return checks.find(([, holds]) => !holds)?.[0] ?? null;
+}
+
+/** The best token of the model's own distribution, and nothing told of it. */
+export function isPlainGreedy(sampling: SamplingParams): boolean {
+  const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = sampling;
+  const isUnchanged =
+    repetitionPenalty === 1 &&
+    frequencyPenalty === 0 &&
+    presencePenalty === 0 &&
+    (sampling.logitBias ?? []).length === 0;
+  return (
+    sampling.temperature === 0 && minP === 0 && isUnchanged && (sampling.logprobs ?? null) === null
+  );
 }
 
 function isWithin(value: number, from: number, to: number): boolean {

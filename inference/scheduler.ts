@@ -37,6 +37,8 @@ export interface Schedule {
   readonly scheduled: readonly ScheduledSequence[];
   /** Lost their blocks to others in this schedule; they are waiting again. */
   readonly preempted: readonly Sequence[];
+  /** Beams whose search begins anew, without them: it lost its blocks, and one beam stands for all again. */
+  readonly dropped: readonly Sequence[];
   /** To be made before the step writes anything, in this order. */
   readonly copies: readonly BlockCopy[];
 }
@@ -59,6 +61,7 @@ export class Scheduler {
   readonly #swap: SwapSpace;
   readonly #cost: PreemptionCost;
   #copies: BlockCopy[] = [];
+  #dropped: Sequence[] = [];
   /** In order of service; preempted sequences are among them. */
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
@@ -116,6 +119,15 @@ export class Scheduler {
     return forks;
   }
 
+  /** Another beam beside one whose tokens are all computed; it shares the blocks. */
+  branch(sequence: Sequence, sampleIndex: number): Sequence {
+    const shared = [...sequence.blockTable];
+    this.#blocks.fork(shared);
+    const branch = sequence.branch(sampleIndex, shared);
+    this.#running.push(branch);
+    return branch;
+  }
+
   /** @throws AppError INVARIANT_VIOLATED when blocks, of the pool or swapped, are lost or held twice */
   checkIntegrity(sequences: readonly Sequence[]): void {
     this.#blocks.checkIntegrity(sequences.map(({ blockTable }) => blockTable));
@@ -128,17 +140,21 @@ export class Scheduler {
    */
   schedule(): Schedule {
     this.#copies = [];
+    this.#dropped = [];
     const preempted: Sequence[] = [];
-    const scheduled: ScheduledSequence[] = [];
+    let scheduled: ScheduledSequence[] = [];
     const running = [...this.#running].sort(compareService);
     for (const sequence of running) {
       if (sequence.state !== 'running' || sequence.numPendingTokens > 1) continue;
       if (this.#growByPreemption(sequence, preempted)) scheduled.push({ sequence, numTokens: 1 });
     }
+    // A search that lost a beam's blocks has lost those before it too, for which there was room.
+    if (this.#dropped.length > 0)
+      scheduled = scheduled.filter(({ sequence }) => sequence.state === 'running');
     const lagging = running.filter((each) => each.state === 'running' && each.numPendingTokens > 1);
     const budget = this.#options.maxNumBatchedTokens - scheduled.length;
     scheduled.push(...this.#catchUp(lagging, budget));
-    return { scheduled, preempted, copies: this.#copies };
+    return { scheduled, preempted, dropped: this.#dropped, copies: this.#copies };
   }
 
   /**
@@ -224,15 +240,38 @@ export class Scheduler {
         (last, each) => (compareService(last, each) < 0 ? each : last),
         sequence,
       );
-      this.#running.splice(this.#running.indexOf(victim), 1);
-      this.#swapOut(victim);
-      this.#free(victim);
-      victim.become('preempted');
-      this.add(victim);
       preempted.push(victim);
-      if (victim === sequence) return false;
+      if (victim.search === null) this.#preempt(victim);
+      else this.#restart(victim);
+      if (sequence.state !== 'running') return false;
     }
     return true;
+  }
+
+  #preempt(victim: Sequence): void {
+    this.#running.splice(this.#running.indexOf(victim), 1);
+    this.#swapOut(victim);
+    this.#free(victim);
+    victim.become('preempted');
+    this.add(victim);
+  }
+
+  /**
+   * Beams go in step, so none can wait for its blocks alone: the whole search begins anew, from the one that is left. It
+   * decides the same again, and the prefix cache may still hold what it computed.
+   */
+  #restart(victim: Sequence): void {
+    for (const beam of victim.search?.beams ?? []) {
+      this.#running.splice(this.#running.indexOf(beam), 1);
+      this.#free(beam);
+      if (beam === victim) continue;
+      beam.become('finished');
+      this.#dropped.push(beam);
+    }
+    victim.restart();
+    victim.search?.restart(victim);
+    victim.become('preempted');
+    this.add(victim);
   }
 
   /** The blocks that it lacks, and one of its own for one that it shares and is about to write. */

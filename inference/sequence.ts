@@ -2,6 +2,7 @@
 import type { SequenceListener, SequenceRequest } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
 import { sampleSeed } from '../contracts/samples.ts';
+import { BeamSearch } from './beam-search.ts';
 import { LogitAdjustments } from './logit-adjustments.ts';
 
 export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
@@ -31,6 +32,8 @@ export class Sequence {
   readonly #arrivedAtMs: number;
   /** Prompt, then output, an earlier attempt's output included. */
   readonly tokenIds: number[];
+  /** The search that it is a beam of; its request's beams share it. Null for a reply that is drawn. */
+  readonly search: BeamSearch<Sequence> | null;
   /** Null when the request's sampling changes no logit. */
   readonly adjustments: LogitAdjustments | null;
   /** Tokens whose keys and values are in the pool. Catching up with tokenIds.length is all the work there is. */
@@ -54,14 +57,16 @@ export class Sequence {
     arrival: number,
     arrivedAtMs = 0,
     sampleIndex = 0,
+    search: BeamSearch<Sequence> | null = null,
   ) {
     this.request = request;
     this.listener = listener;
     this.arrival = arrival;
     this.sampleIndex = sampleIndex;
     this.#arrivedAtMs = arrivedAtMs;
-    this.#numSeats = request.numSamples ?? 1;
+    this.#numSeats = request.numBeams ?? request.numSamples ?? 1;
     this.tokenIds = [...request.promptTokenIds, ...request.outputTokenIds];
+    this.search = search ?? this.#newSearch();
     this.adjustments = LogitAdjustments.of(request.sampling, request.promptTokenIds.length);
   }
 
@@ -74,9 +79,19 @@ export class Sequence {
     return this.request.seqId;
   }
 
-  /** Sequences that it is or will be: the replies of its request until it has forked, then one. */
+  /** Sequences that it is or will be: the replies or beams of its request until it has forked, then one. */
   get numSeats(): number {
     return this.#numSeats;
+  }
+
+  /** Samples of its last row: one, or as many as replies it forks into. */
+  get numDraws(): number {
+    return this.search === null ? this.#numSeats : 1;
+  }
+
+  /** Likely tokens whose logprobs are wanted beside its own; null for none at all. */
+  get numTopLogprobs(): number | null {
+    return this.search?.numContinuations ?? this.request.sampling.logprobs ?? null;
   }
 
   /** When it should be served: a class of priority is worth AGEING_MS of waiting, so nobody starves. */
@@ -128,11 +143,45 @@ export class Sequence {
     };
     const { listener, arrival } = this;
     const fork = new Sequence(request, listener, arrival, this.#arrivedAtMs, sampleIndex);
-    fork.become('running');
-    fork.restoreBlocks(blocks, this.numComputedTokens);
-    fork.numRegisteredBlocks = this.numRegisteredBlocks;
-    fork.numCachedTokens = this.numCachedTokens;
-    return fork;
+    return this.#share(fork, blocks);
+  }
+
+  /** Another beam of its search, with the same tokens; the caller holds one more reference of `blocks` as in fork(). */
+  branch(sampleIndex: number, blocks: readonly number[]): Sequence {
+    const { request, listener, arrival, search } = this;
+    const branch = new Sequence(request, listener, arrival, this.#arrivedAtMs, sampleIndex, search);
+    branch.endForking();
+    branch.tokenIds.push(...this.tokenIds.slice(branch.tokenIds.length));
+    branch.blockKeys.push(...this.blockKeys);
+    return this.#share(branch, blocks);
+  }
+
+  /** Back to its prompt, as if it had never run; its blocks are taken already. */
+  restart(): void {
+    this.tokenIds.length = this.request.promptTokenIds.length;
+    this.blockKeys.length = 0;
+    this.#numSeats = this.request.numBeams ?? 1;
+  }
+
+  #share(other: Sequence, blocks: readonly number[]): Sequence {
+    other.become('running');
+    other.restoreBlocks(blocks, this.numComputedTokens);
+    other.numRegisteredBlocks = this.numRegisteredBlocks;
+    other.numCachedTokens = this.numCachedTokens;
+    return other;
+  }
+
+  #newSearch(): BeamSearch<Sequence> | null {
+    const { numBeams, lengthPenalty = 1, numSamples, promptTokenIds, stopTokenIds } = this.request;
+    if (numBeams === undefined) return null;
+    const [numReplies, promptLength] = [numSamples ?? 1, promptTokenIds.length];
+    return new BeamSearch<Sequence>(this, {
+      numBeams,
+      lengthPenalty,
+      numReplies,
+      promptLength,
+      stopTokenIds,
+    });
   }
 
   /** Its replies go their own ways now. */

@@ -2,6 +2,7 @@
 // ends what has reached its end.
 import type { SequenceFinish, TokenLogprobs } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
+import { BeamTaker } from './beam-taker.ts';
 import { numSamplesOf } from './drafting.ts';
 import type { StepLogprobs } from './forward-batch.ts';
 import type { LiveSequences } from './live-sequences.ts';
@@ -21,6 +22,8 @@ export interface TokenTakerDeps {
   /** Aborted while the step was under way: its tokens are dropped. */
   readonly isAborted: (sequence: Sequence) => boolean;
   readonly finish: (sequence: Sequence, finish: SequenceFinish) => void;
+  /** Ends a beam that its search gave up, without a word. */
+  readonly drop: (sequence: Sequence) => void;
   /** Calls a listener. */
   readonly tell: (call: () => void) => void;
 }
@@ -34,10 +37,12 @@ export interface StepSamples {
 
 export class TokenTaker {
   readonly #deps: TokenTakerDeps;
+  readonly #beams: BeamTaker;
   #lastTokenAtMs: number | null = null;
 
   constructor(deps: TokenTakerDeps) {
     this.#deps = deps;
+    this.#beams = new BeamTaker(deps);
   }
 
   /** When a token was last taken, ms since the epoch; null before the first. */
@@ -54,10 +59,12 @@ export class TokenTaker {
         message: 'the executor did not return one token for each sample',
       });
     }
+    if (numSamples > 0) this.#lastTokenAtMs = Date.now();
     let first = 0;
     for (const each of sampled) {
       const end = first + numSamplesOf(each);
-      if (each.sequence.numSeats > 1) this.#fork(each.sequence, first, samples);
+      if (each.sequence.search !== null) this.#beams.take(each.sequence, first, samples.logprobs);
+      else if (each.sequence.numSeats > 1) this.#fork(each.sequence, first, samples);
       else this.#takeAll(each, first, end, samples);
       first = end;
     }
@@ -106,7 +113,6 @@ export class TokenTaker {
     const { isAborted, finish, tell } = this.#deps;
     // A listener of the same step may have ended it: one of a reply that came before.
     if (isAborted(sequence) || sequence.state === 'finished') return tokenId;
-    this.#lastTokenAtMs = Date.now();
     const { request, listener, sampleIndex } = sequence;
     if (request.stopTokenIds.includes(tokenId)) {
       finish(sequence, { reason: 'stop' });

@@ -85,7 +85,10 @@ export class RemoteEngine implements Engine {
     // The server has the blocks, and seats for as many replies as there are: they wait for ours one by one.
     const bounds = { poolTokens: Infinity, blockSize: 1, maxNumSeqs: MAX_SAMPLES };
     checkRequest(request, { vocabSize, contextLength, ...bounds });
-    const param = this.#options.unsupportedParam(request.sampling);
+    const param =
+      request.numBeams === undefined
+        ? this.#options.unsupportedParam(request.sampling)
+        : 'numBeams';
     if (param !== null) {
       throw new AppError('INVALID_REQUEST', {
         message: `this pool’s server does not know ${param}`,

@@ -18,6 +18,8 @@ export interface FakeExecutorOptions {
   readonly numSwapBlocks?: number;
   /** Steps wait for releaseStep(). */
   readonly isManual?: boolean;
+  /** The vocabulary's logprobs after a context, instead of the hash: greedy rows take the best, logprobs are told of these. */
+  readonly distribution?: (context: readonly number[]) => readonly number[];
 }
 
 /** What a step answers instead of its own result. */
@@ -39,6 +41,7 @@ export class FakeExecutor implements Executor {
   nextThrow: Error | null = null;
   readonly #slots: { tokenId: number; position: number }[] = [];
   readonly #isManual: boolean;
+  readonly #distribution: FakeExecutorOptions['distribution'];
   #release: (() => void) | null = null;
   #isBusy = false;
 
@@ -49,6 +52,7 @@ export class FakeExecutor implements Executor {
     this.vocabSize = options.vocabSize ?? 1000;
     this.contextLength = options.contextLength ?? 1000;
     this.#isManual = options.isManual ?? false;
+    this.#distribution = options.distribution;
   }
 
   get hasStepUnderWay(): boolean {
@@ -67,7 +71,7 @@ export class FakeExecutor implements Executor {
       const outcome = this.nextOutcome ?? this.#compute(batch);
       this.nextOutcome = null;
       if ('error' in outcome) callback(outcome.error, null);
-      else callback(null, outcome.sampledIds, logprobsOf(batch, outcome.sampledIds));
+      else callback(null, outcome.sampledIds, this.#logprobsOf(batch, outcome.sampledIds));
     };
     if (this.#isManual) this.#release = run;
     else setImmediate(run);
@@ -172,12 +176,30 @@ export class FakeExecutor implements Executor {
     });
   }
 
-  #next(batch: ForwardBatch, row: number, sample: number): number {
+  /** With a distribution: the best of it, and their logprobs. */
+  #logprobsOf(batch: ForwardBatch, sampledIds: Int32Array | null): StepLogprobs | null {
+    const [counts, distribution] = [batch.numLogprobs, this.#distribution];
+    if (counts === undefined || distribution === undefined) return logprobsOf(batch, sampledIds);
+    const maxTop = Math.max(0, ...counts);
+    const all = Array.from(batch.sampleRows, (row) => distribution(this.#contextOf(batch, row)));
+    const tops = all.map((logprobs) => ranked(logprobs).slice(0, maxTop));
+    const padded = tops.map((ids) => [...ids, ...Array<number>(maxTop - ids.length).fill(-1)]);
+    return {
+      sampled: Float32Array.from(all, (each, sample) => each[sampledIds?.[sample] ?? 0] ?? NaN),
+      maxTop,
+      topIds: Int32Array.from(padded.flat()),
+      topValues: Float32Array.from(
+        padded.flatMap((ids, at) => ids.map((id) => all[at]?.[id] ?? NaN)),
+      ),
+    };
+  }
+
+  #contextOf(batch: ForwardBatch, row: number): number[] {
     const seq = batch.queryStarts.findIndex(
       (start, index) => start <= row && row < at(batch.queryStarts, index + 1),
     );
     const contextLen = at(batch.positions, row) + 1;
-    const context = Array.from({ length: contextLen }, (_, position) => {
+    return Array.from({ length: contextLen }, (_, position) => {
       const block = at(
         batch.blockTables,
         seq * batch.maxBlocks + Math.floor(position / this.blockSize),
@@ -187,6 +209,11 @@ export class FakeExecutor implements Executor {
         throw new Error(`position ${position} of a sequence was never written or overwritten`);
       return slot.tokenId;
     });
+  }
+
+  #next(batch: ForwardBatch, row: number, sample: number): number {
+    const context = this.#contextOf(batch, row);
+    if (this.#distribution !== undefined) return ranked(this.#distribution(context))[0] ?? 0;
     const sampling = {
       temperature: at(batch.temperatures, sample),
       topP: at(batch.topPs, sample),
@@ -196,6 +223,13 @@ export class FakeExecutor implements Executor {
     };
     return nextToken(context, this.vocabSize, sampling, adjustmentsOf(batch, sample));
   }
+}
+
+/** Ids, the likeliest first; equal ones in order of id. */
+export function ranked(logprobs: readonly number[]): number[] {
+  return logprobs
+    .map((_, id) => id)
+    .sort((one, other) => (logprobs[other] ?? 0) - (logprobs[one] ?? 0) || one - other);
 }
 
 const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, seed: 0 };
