@@ -36,6 +36,7 @@ export const tokenData = z.object({
   index,
   logprobs: z.array(loggedLogprob).optional(),
 });
+export type TokenData = z.infer<typeof tokenData>;
 
 export const doneData = z.object({
   index,

@@ -2,7 +2,13 @@
 import type { TurnReply } from '../contracts/api.ts';
 import { AppError } from '../contracts/errors.ts';
 import { wireLogprobs } from '../contracts/logprobs.ts';
-import type { DoneData, NumberedEntry, OpenData, WireUsage } from '../contracts/turn-events.ts';
+import type {
+  DoneData,
+  NumberedEntry,
+  OpenData,
+  TokenData,
+  WireUsage,
+} from '../contracts/turn-events.ts';
 
 /** @throws AppError STREAM_UNAVAILABLE when the entries are not all of the turn's */
 export function replyOf(entries: readonly NumberedEntry[]): TurnReply {
@@ -32,7 +38,7 @@ type Sample = NonNullable<TurnReply['samples']>[number];
 
 function sampleOf(done: DoneData, entries: readonly NumberedEntry[]): Sample {
   const { index = 0, turn_id, finish_reason, usage } = done;
-  const tokens = entries.flatMap(({ type, data }) =>
+  const tokens: TokenData[] = entries.flatMap(({ type, data }) =>
     type === 'token' && (data.index ?? 0) === index ? [data] : [],
   );
   const content = tokens.map(({ text }) => text).join('');
