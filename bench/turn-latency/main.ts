@@ -1,13 +1,16 @@
-// npm run bench:turn-latency [-- turns]: the turn path beside the bare path, interleaved on the running system that
-// COLLOQUY_HOME describes. Everything shares the machine's cores: engine, gateway, services and this load.
+// npm run bench [-- --turns 300 --pairs 5 --loop-turns 160]: the turn path beside the bare path, interleaved on the running
+// system that COLLOQUY_HOME describes. Everything shares the machine's cores: engine, gateway, services and this load.
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { quantile, summary } from '../statistics.ts';
 import { startBarePath } from './bare-path.ts';
 import type { BarePath } from './bare-path.ts';
 import { newConversation, readStages, runTurn } from './full-path.ts';
 import type { System } from './full-path.ts';
+import { readCpu } from './process-cpu.ts';
+import type { NamedProcess } from './process-cpu.ts';
 
 const CONTENT = 'Hi';
 const IN_FLIGHT = 16;
@@ -82,10 +85,58 @@ async function closedLoop(numTurns: number, run: () => Promise<unknown>): Promis
   return Math.round((numTurns / (performance.now() - begun)) * 100_000) / 100;
 }
 
+/** Bare and full closed loops in turn, and the CPU that each process spent on a turn of the full one. */
+async function pairLoops(
+  system: System,
+  bare: BarePath,
+  processes: readonly NamedProcess[],
+  numPairs: number,
+  numTurns: number,
+  report: (line: object) => void,
+): Promise<void> {
+  const pairs: { bare: number; full: number; ratio: number }[] = [];
+  const spentMs = new Map<string, number>();
+  for (let pair = 0; pair < numPairs; pair += 1) {
+    const conversations: string[] = [];
+    while (conversations.length < numTurns) conversations.push(await newConversation(system));
+    const one = await closedLoop(numTurns, () => bare.run());
+    const before = readCpu([...processes, { name: 'load', pid: process.pid }]);
+    const other = await closedLoop(numTurns, () =>
+      runTurn(system, conversations.pop() ?? '', CONTENT, 8),
+    );
+    for (const [name, used] of readCpu([...processes, { name: 'load', pid: process.pid }]))
+      spentMs.set(name, (spentMs.get(name) ?? 0) + used - (before.get(name) ?? 0));
+    pairs.push({ bare: one, full: other, ratio: Math.round((other / one) * 100) / 100 });
+  }
+  const perTurn = [...spentMs].map(([name, used]): [string, number] => [
+    name,
+    Math.round((used / (numPairs * numTurns)) * 100) / 100,
+  ]);
+  report({
+    bench: 'closed-loop',
+    inFlight: IN_FLIGHT,
+    replyTokens: 8,
+    turnsPerSecond: pairs,
+    ratio: summary(pairs.map((each) => each.ratio)),
+    cpuMsPerTurn: Object.fromEntries(perTurn),
+    cpuMsPerTurnInAll: Math.round(perTurn.reduce((sum, [, used]) => sum + used, 0) * 100) / 100,
+  });
+}
+
 async function main(): Promise<void> {
-  const numTurns = Number(process.argv[2] ?? 300);
+  const { values } = parseArgs({
+    options: {
+      turns: { type: 'string', default: '300' },
+      pairs: { type: 'string', default: '5' },
+      'loop-turns': { type: 'string', default: '160' },
+    },
+  });
+  const [numTurns, numPairs] = [Number(values.turns), Number(values.pairs)];
+  const loopTurns = Number(values['loop-turns']);
   const endpoints = readRun<Endpoints>('endpoints.json');
-  const processes = readRun<{ metrics_url?: string }[]>('processes.json');
+  const processes = readRun<(NamedProcess & { metrics_url?: string })[]>('processes.json').filter(
+    ({ name }) => name !== 'supervisor',
+  );
   const system: System = {
     gateway: endpoints.gateway,
     token: endpoints.tokens['enterprise'] ?? '',
@@ -103,24 +154,8 @@ async function main(): Promise<void> {
     await bare.run();
     await runTurn(system, await newConversation(system), CONTENT, 8);
   }
-  report(await sequential(system, bare, numTurns));
-  const pairs: { bare: number; full: number; ratio: number }[] = [];
-  for (let pair = 0; pair < 5; pair += 1) {
-    const conversations: string[] = [];
-    while (conversations.length < 160) conversations.push(await newConversation(system));
-    const one = await closedLoop(160, () => bare.run());
-    const other = await closedLoop(160, () =>
-      runTurn(system, conversations.pop() ?? '', CONTENT, 8),
-    );
-    pairs.push({ bare: one, full: other, ratio: Math.round((other / one) * 100) / 100 });
-  }
-  report({
-    bench: 'closed-loop',
-    inFlight: IN_FLIGHT,
-    replyTokens: 8,
-    turnsPerSecond: pairs,
-    ratio: summary(pairs.map((each) => each.ratio)),
-  });
+  if (numTurns > 0) report(await sequential(system, bare, numTurns));
+  await pairLoops(system, bare, processes, numPairs, loopTurns, report);
   await bare.close();
   process.exit(0);
 }
