@@ -1,8 +1,9 @@
 // Temporal connections and the one way a worker is made: shared by the gateway's embedded worker and by workers/.
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import type { WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
+import type { Worker, WorkerOptions } from '@temporalio/worker';
 import type { Config } from './config.ts';
 import type { Logger } from './logger.ts';
+import { WatchedWorker } from './watched-worker.ts';
 
 /** Feeds the SDK's lines to the process's logger. Call once, before the first connection. */
 export function installTemporalRuntime(logger: Logger): void {
@@ -55,7 +56,7 @@ export function createWorker(
         stickyQueueScheduleToStartTimeout: '1s',
       }
     : {};
-  return Worker.create({
+  return WatchedWorker.create({
     connection,
     namespace: settings.namespace,
     taskQueue: worker.taskQueue,

@@ -85,42 +85,61 @@ async function closedLoop(numTurns: number, run: () => Promise<unknown>): Promis
   return Math.round((numTurns / (performance.now() - begun)) * 100_000) / 100;
 }
 
-/** Bare and full closed loops in turn, and the CPU that each process spent on a turn of the full one. */
+/** Milliseconds of CPU per turn of each process, this load's own included. */
+class CpuPerTurn {
+  readonly #processes: readonly NamedProcess[];
+  readonly #spent = new Map<string, number>();
+  #numTurns = 0;
+
+  constructor(processes: readonly NamedProcess[]) {
+    this.#processes = [...processes, { name: 'load', pid: process.pid }];
+  }
+
+  async during(numTurns: number, work: () => Promise<number>): Promise<number> {
+    const before = readCpu(this.#processes);
+    const result = await work();
+    for (const [name, used] of readCpu(this.#processes))
+      this.#spent.set(name, (this.#spent.get(name) ?? 0) + used - (before.get(name) ?? 0));
+    this.#numTurns += numTurns;
+    return result;
+  }
+
+  report(): Record<string, number> {
+    const perTurn = (used: number): number => Math.round((used / this.#numTurns) * 100) / 100;
+    const total = [...this.#spent.values()].reduce((sum, used) => sum + used, 0);
+    const each = [...this.#spent].map(([name, used]) => [name, perTurn(used)] as const);
+    return { ...Object.fromEntries(each), all: perTurn(total) };
+  }
+}
+
+/** Bare and full closed loops in turn, and the CPU that each process spent on a turn. */
 async function pairLoops(
   system: System,
   bare: BarePath,
   processes: readonly NamedProcess[],
   numPairs: number,
   numTurns: number,
-  report: (line: object) => void,
-): Promise<void> {
+): Promise<object> {
   const pairs: { bare: number; full: number; ratio: number }[] = [];
-  const spentMs = new Map<string, number>();
+  const [bareCpu, fullCpu] = [new CpuPerTurn(processes), new CpuPerTurn(processes)];
   for (let pair = 0; pair < numPairs; pair += 1) {
     const conversations: string[] = [];
     while (conversations.length < numTurns) conversations.push(await newConversation(system));
-    const one = await closedLoop(numTurns, () => bare.run());
-    const before = readCpu([...processes, { name: 'load', pid: process.pid }]);
-    const other = await closedLoop(numTurns, () =>
-      runTurn(system, conversations.pop() ?? '', CONTENT, 8),
+    const one = await bareCpu.during(numTurns, () => closedLoop(numTurns, () => bare.run()));
+    const other = await fullCpu.during(numTurns, () =>
+      closedLoop(numTurns, () => runTurn(system, conversations.pop() ?? '', CONTENT, 8)),
     );
-    for (const [name, used] of readCpu([...processes, { name: 'load', pid: process.pid }]))
-      spentMs.set(name, (spentMs.get(name) ?? 0) + used - (before.get(name) ?? 0));
     pairs.push({ bare: one, full: other, ratio: Math.round((other / one) * 100) / 100 });
   }
-  const perTurn = [...spentMs].map(([name, used]): [string, number] => [
-    name,
-    Math.round((used / (numPairs * numTurns)) * 100) / 100,
-  ]);
-  report({
+  return {
     bench: 'closed-loop',
     inFlight: IN_FLIGHT,
     replyTokens: 8,
     turnsPerSecond: pairs,
     ratio: summary(pairs.map((each) => each.ratio)),
-    cpuMsPerTurn: Object.fromEntries(perTurn),
-    cpuMsPerTurnInAll: Math.round(perTurn.reduce((sum, [, used]) => sum + used, 0) * 100) / 100,
-  });
+    cpuMsPerBareTurn: bareCpu.report(),
+    cpuMsPerTurn: fullCpu.report(),
+  };
 }
 
 async function main(): Promise<void> {
@@ -155,7 +174,7 @@ async function main(): Promise<void> {
     await runTurn(system, await newConversation(system), CONTENT, 8);
   }
   if (numTurns > 0) report(await sequential(system, bare, numTurns));
-  await pairLoops(system, bare, processes, numPairs, loopTurns, report);
+  report(await pairLoops(system, bare, processes, numPairs, loopTurns));
   await bare.close();
   process.exit(0);
 }
