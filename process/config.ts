@@ -75,6 +75,10 @@ export const ENVIRONMENT = z.object({
     .string()
     .default('dist/workflow-bundle.js')
     .describe('Prebuilt workflow code.'),
+  WORKFLOW_STACK_TRACES: z
+    .enum(['false', 'true'])
+    .default('false')
+    .describe('Record call stacks for Temporal’s view of a running workflow; costs a few ms a turn.'),
   INFERENCE_THREADS: z.coerce
     .number()
     .int()
@@ -123,6 +127,7 @@ export interface Config {
     readonly address: string;
     readonly namespace: string;
     readonly workflowBundle: string;
+    readonly stackTraces: boolean;
   };
   readonly engine: {
     readonly threads: number;
@@ -163,6 +168,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       address: each.TEMPORAL_ADDRESS,
       namespace: each.TEMPORAL_NAMESPACE,
       workflowBundle: resolve(each.WORKFLOW_BUNDLE),
+      stackTraces: each.WORKFLOW_STACK_TRACES === 'true',
     },
     engine: {
       threads: each.INFERENCE_THREADS,

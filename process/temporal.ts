@@ -50,6 +50,7 @@ export function createWorker(
   const workflows: Partial<WorkerOptions> = worker.hasWorkflows
     ? {
         workflowBundle: { codePath: settings.workflowBundle },
+        showStackTraceSources: settings.stackTraces,
         maxCachedWorkflows: 200,
         maxConcurrentWorkflowTaskExecutions: 40,
         // A worker that died is noticed by its sticky queue's silence: the next task goes to another one after this.

@@ -23,6 +23,7 @@ export async function startBarePath(temporalAddress: string, redisUrl: string): 
     address: temporalAddress,
     namespace: 'default',
     workflowBundle: '',
+    stackTraces: false,
   });
   const workflowBundle = await bundleWorkflowCode({
     workflowsPath: projectPath('bench', 'turn-latency', 'bare-workflow.ts'),

@@ -7,7 +7,12 @@ import { appendOne } from './bare-activities.ts';
 
 async function main(): Promise<void> {
   const [temporalAddress = '', redisUrl = ''] = process.argv.slice(2);
-  const settings = { address: temporalAddress, namespace: 'default', workflowBundle: '' };
+  const settings = {
+    address: temporalAddress,
+    namespace: 'default',
+    workflowBundle: '',
+    stackTraces: false,
+  };
   const redis = connectRedis({
     url: redisUrl,
     scriptsFolder: projectPath('redis', 'lua'),

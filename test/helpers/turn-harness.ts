@@ -92,6 +92,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
     address: temporalAddress,
     namespace: 'default',
     workflowBundle: workflowBundlePath,
+    stackTraces: false,
   };
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(settings);
