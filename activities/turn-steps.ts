@@ -1,6 +1,7 @@
 // The short steps of a turn and its end. They run on the gateway's embedded worker or on a turn worker.
 import type { Catalog } from '../contracts/catalog.ts';
 import { AppError } from '../contracts/errors.ts';
+import type { TurnId } from '../contracts/ids.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { ModerationVerdict } from '../contracts/turn-facts.ts';
 import { TIERS } from '../contracts/turn-facts.ts';
@@ -15,12 +16,14 @@ import type {
 } from '../contracts/turn-workflow.ts';
 import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
-import { authorizeTurn, findTurn, storeUserTurn } from '../postgres/turns.ts';
+import { openTurn } from '../postgres/turns.ts';
+import type { OpenedTurn } from '../postgres/turns.ts';
 import type { Pool } from '../postgres/pool.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
 import { persistTurn } from './persist-turn.ts';
+import { singleFlight } from './single-flight.ts';
 
 export interface TurnStepDeps {
   readonly db: Pool;
@@ -46,27 +49,34 @@ export function createTurnActivities(deps: TurnStepDeps) {
       }
     };
 
+  // The first steps run side by side and ask the store for one row each; together they are one statement.
+  const open = singleFlight(async (turnId: TurnId): Promise<OpenedTurn> => {
+    const opened = await openTurn(db, turnId);
+    if (opened === null) throw new AppError('TURN_DELETED');
+    return opened;
+  });
+  const messageOf = async ({ turnId }: TurnInput): Promise<NonNullable<OpenedTurn['message']>> => {
+    const { message } = await open(turnId);
+    if (message === null) throw new AppError('TURN_DELETED');
+    return message;
+  };
+
   /** The durable check, as of now: the user stands, the conversation is theirs. @throws FORBIDDEN */
-  const authorize = async (turn: TurnInput): Promise<Authorization> => {
-    const found = await authorizeTurn(db, turn.userId, turn.conversationId);
-    const tier = TIERS.find((each) => each === found?.tier);
-    if (found === null || tier === undefined) throw new AppError('FORBIDDEN');
-    return { orgId: found.orgId, tier };
+  const authorize = async ({ turnId }: TurnInput): Promise<Authorization> => {
+    const { standing } = await open(turnId);
+    const tier = TIERS.find((each) => each === standing?.tier);
+    if (standing === null || tier === undefined) throw new AppError('FORBIDDEN');
+    return { orgId: standing.orgId, tier };
   };
 
   /** Stores the user turn under its announced id. @throws TURN_DELETED when the conversation is gone */
   const loadHistory = async (turn: TurnInput): Promise<HistoryFacts> => {
-    if (!(await storeUserTurn(db, turn.turnId))) throw new AppError('TURN_DELETED');
-    const stored = await findTurn(db, turn.conversationId, turn.userTurnId);
-    if (stored === null) throw new AppError('TURN_DELETED');
-    return { isFirstTurn: stored.parentTurnId === null, contentChars: stored.content.length };
+    const { content, parentTurnId } = await messageOf(turn);
+    return { isFirstTurn: parentTurnId === null, contentChars: content.length };
   };
 
-  const moderateInput = async (turn: TurnInput): Promise<ModerationVerdict> => {
-    const stored = await findTurn(db, turn.conversationId, turn.userTurnId);
-    if (stored === null) throw new AppError('TURN_DELETED');
-    return moderator.moderate(stored.content);
-  };
+  const moderateInput = async (turn: TurnInput): Promise<ModerationVerdict> =>
+    moderator.moderate((await messageOf(turn)).content);
 
   /**
    * Confirms the gateway's choice against the catalogue, and looks once for a cancel: one that came before the start was

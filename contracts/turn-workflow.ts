@@ -95,5 +95,4 @@ export interface TurnProgress {
   readonly dispatch: number;
 }
 
-export type TurnStage =
-  'prepare' | 'moderateInput' | 'generate' | 'persistTurn' | 'settle' | 'ended';
+export type TurnStage = 'prepare' | 'generate' | 'persistTurn' | 'settle' | 'ended';

@@ -69,23 +69,27 @@ async function acceptNew(
   }
 }
 
-/** Creates the log and starts the workflow; both do nothing when they are there. A start that fails takes all of it back. */
+/**
+ * Creates the log and starts the workflow; both do nothing when they are there. A start that fails takes all of it back.
+ * @returns whether this call created the log
+ */
 export async function startTurn(
   deps: GatewayDeps,
   principal: Principal,
   turn: AcceptedTurn,
-): Promise<void> {
+): Promise<boolean> {
   const numSamples = turn.params.n;
   const servedModel = deps.catalog.models[turn.model]?.served_model ?? turn.model;
   const open = openData({ ...turn, servedModel, numSamples });
   const { turnId, userTurnId, conversationId, userId, model, pool } = turn;
-  const timed = async (stage: string, work: Promise<unknown>): Promise<void> => {
+  const timed = async <Result>(stage: string, work: Promise<Result>): Promise<Result> => {
     const end = deps.metrics.turnStage.startTimer({ stage });
-    await work;
+    const result = await work;
     end();
+    return result;
   };
   try {
-    await timed('log_create', deps.turnLog.create(open, { userId, conversationId }));
+    const isNew = await timed('log_create', deps.turnLog.create(open, { userId, conversationId }));
     await timed(
       'start',
       deps.dispatch.start({
@@ -100,6 +104,7 @@ export async function startTurn(
         ...(numSamples === 1 ? {} : { numSamples }),
       }),
     );
+    return isNew;
   } catch (error) {
     // Whether the workflow started is unknown; without its request it ends at once and stores nothing.
     await Promise.allSettled([

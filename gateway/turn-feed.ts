@@ -65,6 +65,11 @@ export class TurnFeed {
     if (this.#isClosed) await this.close();
   }
 
+  /** Follows a log that was created after subscribe(), from its first entry: there is nothing to read. */
+  follow(): void {
+    this.#flush();
+  }
+
   /**
    * Delivers what is there and follows from then on.
    * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist

@@ -19,15 +19,18 @@ export interface RelayedTurn {
   readonly onFirstToken?: () => void;
 }
 
+/** Creates the log and starts the workflow unless they are there; true when this call created the log. */
+export type Begin = () => Promise<boolean>;
+
 /**
- * Subscribes, lets `begin` run (which may create the log and start the workflow), then relays until `end` or until the
- * client goes. Headers are sent with the first entries, so a failure before them is a plain error response.
+ * Subscribes, lets `begin` run, then relays until `end` or until the client goes. Headers are sent with the first
+ * entries, so a failure before them is a plain error response.
  */
 export async function relayEvents(
   deps: GatewayDeps,
   response: Response,
   turn: RelayedTurn,
-  begin: () => Promise<void> = async () => undefined,
+  begin: Begin = async () => false,
 ): Promise<void> {
   const stream: OpenStream = {
     write: (text) => void (response.headersSent && !response.writableEnded && response.write(text)),
@@ -51,8 +54,8 @@ export async function relayEvents(
   const leave = watch(deps, response, turn, feed, stream);
   try {
     await feed.subscribe();
-    await begin();
-    await feed.start();
+    if (await begin()) feed.follow();
+    else await feed.start();
     if (!response.headersSent) openEventStream(response);
     if (feed.hasEnded) response.end();
   } catch (error) {
@@ -66,7 +69,7 @@ export async function relayReply(
   deps: GatewayDeps,
   response: Response,
   turn: RelayedTurn,
-  begin: () => Promise<void>,
+  begin: Begin,
 ): Promise<void> {
   const gathered: NumberedEntry[] = [];
   const outcome = new Promise<void>((resolve, reject) => {
@@ -85,7 +88,7 @@ export async function relayReply(
     feed
       .subscribe()
       .then(begin)
-      .then(() => feed.start())
+      .then((isNew) => (isNew ? feed.follow() : feed.start()))
       .then(() => feed.hasEnded && resolve())
       .catch((error: unknown) => {
         leave();

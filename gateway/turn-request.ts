@@ -8,9 +8,8 @@ import type { TurnId } from '../contracts/ids.ts';
 import type { AcceptedTurn, Principal } from '../contracts/turn-request.ts';
 import type { RouteDecision } from '../contracts/turn-workflow.ts';
 import { chooseModel } from '../policy/model-choice.ts';
-import type { StoredConversation } from '../postgres/conversations.ts';
+import type { RunningTurn, StoredConversation } from '../postgres/conversations.ts';
 import type { Db } from '../postgres/pool.ts';
-import { runningTurns } from '../postgres/turn-requests.ts';
 import { findTurn } from '../postgres/turns.ts';
 import { TurnConflict } from './error-handler.ts';
 import { turnParamsOf } from './turn-params.ts';
@@ -25,6 +24,8 @@ export interface AskedTurn {
   readonly idempotencyKey: string | null;
   readonly principal: Principal;
   readonly conversation: StoredConversation;
+  /** The conversation's turns that have not ended, as of when it was looked up. */
+  readonly running: readonly RunningTurn[];
 }
 
 /** @throws AppError INVALID_REQUEST, FORBIDDEN, TURN_NOT_FOUND, TURN_CONFLICT */
@@ -32,7 +33,7 @@ export async function planTurn(db: Db, catalog: Catalog, asked: AskedTurn): Prom
   const { body, principal, conversation } = asked;
   const route = routeOf(catalog, asked);
   const place = await placeOf(db, conversation, body);
-  await refuseConflict(db, conversation, body, place.parentTurnId);
+  refuseConflict(asked, place.parentTurnId);
   const model = catalog.models[route.model];
   if (model === undefined) throw new AppError('INVALID_REQUEST', { param: 'model' });
   // The user turn's id is minted first, so that it sorts before its reply.
@@ -118,13 +119,7 @@ async function placeOf(db: Db, conversation: StoredConversation, body: TurnBody)
 }
 
 /** One turn at a time, unless the request says by its parent that it is another branch. */
-async function refuseConflict(
-  db: Db,
-  conversation: StoredConversation,
-  body: TurnBody,
-  parentTurnId: TurnId | null,
-): Promise<void> {
-  const running = await runningTurns(db, conversation.conversationId);
+function refuseConflict({ body, running }: AskedTurn, parentTurnId: TurnId | null): void {
   const isOtherBranch =
     body.parent_turn_id !== undefined &&
     running.every((each) => each.parentTurnId !== parentTurnId);

@@ -54,6 +54,33 @@ export async function findConversation(
   return found === null ? null : toConversation(found);
 }
 
+/** A turn whose reply is not stored yet. */
+export interface RunningTurn {
+  readonly turnId: TurnId;
+  readonly numSamples: number;
+  readonly parentTurnId: TurnId | null;
+}
+
+/** A conversation and its running turns, oldest first: what a new turn has to fit into. */
+export async function findConversationWithRunning(
+  db: Db,
+  userId: UserId,
+  id: ConversationId,
+): Promise<{ conversation: StoredConversation; running: readonly RunningTurn[] } | null> {
+  const found = await row<ConversationRow & { running: RunningTurn[] | null }>(
+    db,
+    `select ${COLUMNS}, (
+       select json_agg(json_build_object('turnId', turn_id, 'parentTurnId', parent_turn_id,
+         'numSamples', coalesce((params ->> 'n')::integer, 1)) order by turn_id)
+       from turn_requests r where r.conversation_id = c.conversation_id and ended_at is null
+     ) as running
+     from conversations c where conversation_id = $1 and user_id = $2`,
+    [id, userId],
+  );
+  if (found === null) return null;
+  return { conversation: toConversation(found), running: found.running ?? [] };
+}
+
 /** A place in the list: everything after it is older. */
 export interface ListPlace {
   readonly lastTurnAt: Date;

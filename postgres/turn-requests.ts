@@ -3,6 +3,7 @@ import type { ConversationId, TurnId, UserId } from '../contracts/ids.ts';
 import { turnIdsOfSample } from '../contracts/samples.ts';
 import { turnParams } from '../contracts/turn-request.ts';
 import type { AcceptedTurn } from '../contracts/turn-request.ts';
+import type { RunningTurn } from './conversations.ts';
 import { row, rows } from './pool.ts';
 import type { Db } from './pool.ts';
 
@@ -82,12 +83,6 @@ export async function findRequestByKey(
       key,
     ]),
   );
-}
-
-export interface RunningTurn {
-  readonly turnId: TurnId;
-  readonly numSamples: number;
-  readonly parentTurnId: TurnId | null;
 }
 
 /** Turns of a conversation whose reply is not stored yet, oldest first. */

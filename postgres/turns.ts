@@ -72,17 +72,39 @@ export async function turnsUpTo(
   return newest.reverse().map(toTurn);
 }
 
-/**
- * Stores the user turn of a request under its announced id and clears the text from the request; a regeneration has none.
- * Returns false when the conversation is gone.
- */
-export async function storeUserTurn(db: Db, turnId: TurnId): Promise<boolean> {
-  return (await row(db, STORE_USER_TURN, [turnId])) !== null;
+/** What the first steps of a turn ask the store, as of now. */
+export interface OpenedTurn {
+  /** Null when the user is disabled or the conversation is not theirs. */
+  readonly standing: Authorized | null;
+  /** The user turn; null when it is gone. */
+  readonly message: { readonly content: string; readonly parentTurnId: TurnId | null } | null;
 }
 
-const STORE_USER_TURN = `
+/**
+ * Stores the user turn of a request under its announced id and clears the text from the request (a regeneration has none),
+ * and reads what the first steps ask, all in one statement. A repeat finds it stored and answers the same.
+ * Null when the conversation is gone.
+ */
+export async function openTurn(db: Db, turnId: TurnId): Promise<OpenedTurn | null> {
+  const opened = await row<{
+    org_id: OrgId | null;
+    tier: string | null;
+    content: string | null;
+    parent_turn_id: TurnId | null;
+  }>(db, OPEN_TURN, [turnId]);
+  if (opened === null) return null;
+  const { org_id: orgId, tier, content, parent_turn_id: parentTurnId } = opened;
+  return {
+    standing: orgId === null || tier === null ? null : { orgId, tier },
+    message: content === null ? null : { content, parentTurnId },
+  };
+}
+
+// Each part sees the rows as they were before the statement: on the first call the text is in the request, later in `turns`.
+const OPEN_TURN = `
   with request as (
-    select r.* from turn_requests r join conversations c using (conversation_id) where r.turn_id = $1
+    select r.*, c.user_id as owner_id
+    from turn_requests r join conversations c using (conversation_id) where r.turn_id = $1
   ), stored as (
     insert into turns (turn_id, conversation_id, user_id, role, content, parent_turn_id, replaces_turn_id)
     select user_turn_id, conversation_id, user_id, 'user', content, parent_turn_id, replaces_turn_id
@@ -95,7 +117,11 @@ const STORE_USER_TURN = `
   ), cleared as (
     update turn_requests set content = null where turn_id = $1 and content is not null
   )
-  select turn_id from request`;
+  select u.org_id, u.tier, coalesce(t.content, r.content) as content,
+    case when r.is_regeneration then t.parent_turn_id else r.parent_turn_id end as parent_turn_id
+  from request r
+  left join turns t on t.conversation_id = r.conversation_id and t.turn_id = r.user_turn_id
+  left join users u on u.user_id = r.user_id and u.user_id = r.owner_id and u.disabled_at is null`;
 
 /** One reply as it was delivered. */
 export interface EndedSample {

@@ -1,5 +1,4 @@
-// One chat turn, durably: authorize, loadHistory and routeTurn side by side → moderateInput → generate → persistTurn →
-// settle.
+// One chat turn, durably: loadHistory, authorize, moderateInput and routeTurn side by side → generate → persistTurn → settle.
 // It carries ids and small facts only. Every path ends with persistTurn, so every turn is stored and billed once.
 import {
   ActivityFailure,
@@ -66,14 +65,13 @@ const UNDECIDED = { errorCode: null, verdict: null, usage: null } as const;
 /** Everything before the pool is asked. A failure here is an outcome, not an exception. */
 async function prepare(input: TurnInput, state: TurnState): Promise<Outcome> {
   try {
-    const [{ isCancelled, ...route }, history] = await Promise.all([
+    const [verdict, { isCancelled, ...route }] = await Promise.all([
+      shortStep('input policy').moderateInput(input),
       shortStep(`wants ${input.model}`).routeTurn(input),
       shortStep('store the user turn').loadHistory(input),
       shortStep(`${input.tier} user`).authorize(input),
     ]);
     if (isCancelled) state.requestCancel();
-    state.stage = 'moderateInput';
-    const verdict = await shortStep(`${history.contentChars} characters`).moderateInput(input);
     if (verdict.action === 'block')
       return { ...UNDECIDED, route: null, finishReason: 'content_filter', verdict };
     return { ...UNDECIDED, route, finishReason: 'stop' };

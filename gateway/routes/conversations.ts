@@ -12,10 +12,15 @@ import {
   changeConversation,
   deleteConversation,
   findConversation,
+  findConversationWithRunning,
   insertConversation,
   listConversations,
 } from '../../postgres/conversations.ts';
-import type { DeletedTurn, StoredConversation } from '../../postgres/conversations.ts';
+import type {
+  DeletedTurn,
+  RunningTurn,
+  StoredConversation,
+} from '../../postgres/conversations.ts';
 import { historyPage } from '../../postgres/history.ts';
 import type { Db } from '../../postgres/pool.ts';
 import { runningTurns } from '../../postgres/turn-requests.ts';
@@ -146,6 +151,18 @@ export async function conversationOf(
 ): Promise<StoredConversation> {
   const userId: UserId = principalOf(response).userId;
   const found = await findConversation(db, userId, conversationIdOf(request));
+  if (found === null) throw new AppError('CONVERSATION_NOT_FOUND');
+  return found;
+}
+
+/** The same, with its turns that have not ended. @throws AppError CONVERSATION_NOT_FOUND */
+export async function conversationAndRunning(
+  db: Db,
+  request: Request,
+  response: Response,
+): Promise<{ conversation: StoredConversation; running: readonly RunningTurn[] }> {
+  const { userId } = principalOf(response);
+  const found = await findConversationWithRunning(db, userId, conversationIdOf(request));
   if (found === null) throw new AppError('CONVERSATION_NOT_FOUND');
   return found;
 }

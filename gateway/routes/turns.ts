@@ -13,7 +13,7 @@ import { lastEventId } from '../last-event-id.ts';
 import { setRateLimitHeaders } from '../rate-limit-headers.ts';
 import { acceptAsked, startTurn } from '../turn-acceptance.ts';
 import { relayEvents, relayReply } from '../turn-relay.ts';
-import { conversationOf } from './conversations.ts';
+import { conversationAndRunning, conversationOf } from './conversations.ts';
 
 export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
   const { db, metrics } = deps;
@@ -28,7 +28,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
       body,
       principal,
       idempotencyKey: idempotencyKeyOf(request),
-      conversation: await conversationOf(db, request, response),
+      ...(await conversationAndRunning(db, request, response)),
     };
     const { turn, isRepeat, hasEnded } = await acceptAsked(deps, asked, ({ state }) =>
       setRateLimitHeaders(response, state),
@@ -45,8 +45,8 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
           (performance.now() - startedAt) / 1000,
         ),
     };
-    const begin = (): Promise<void> =>
-      hasEnded ? Promise.resolve() : startTurn(deps, principal, turn);
+    const begin = (): Promise<boolean> =>
+      hasEnded ? Promise.resolve(false) : startTurn(deps, principal, turn);
     await (type === 'application/json'
       ? relayReply(deps, response, relayed, begin)
       : relayEvents(deps, response, relayed, begin));
