@@ -8,9 +8,7 @@ import type { TurnParams } from '../contracts/turn-request.ts';
 import type { GenerateInput } from '../contracts/turn-workflow.ts';
 import { branchTo } from '../conversation/branch.ts';
 import { planPrompt } from '../conversation/prompt.ts';
-import { systemPromptOf } from '../postgres/conversation-prompt.ts';
-import { findRequest } from '../postgres/turn-requests.ts';
-import { turnsUpTo } from '../postgres/turns.ts';
+import { promptRows } from '../postgres/conversation-prompt.ts';
 import type { Pool } from '../postgres/pool.ts';
 
 export interface PreparedPrompt {
@@ -38,14 +36,9 @@ export async function preparePrompt(
   { db, catalog, model }: PromptDeps,
   input: GenerateInput,
 ): Promise<PreparedPrompt> {
-  const [request, turns, systemPrompt] = await Promise.all([
-    findRequest(db, input.turnId),
-    turnsUpTo(db, input.conversationId, input.userTurnId, MAX_TURNS),
-    systemPromptOf(db, input.conversationId),
-  ]);
-  if (request === null || request.endedAt !== null || systemPrompt === 'missing')
-    throw new AppError('TURN_DELETED');
-  const { params } = request;
+  const found = await promptRows(db, input, MAX_TURNS);
+  if (found === null) throw new AppError('TURN_DELETED');
+  const { params, systemPrompt, turns } = found;
   const pool = catalog.pools[input.pool];
   const contextLength = Math.min(model.contextLength, pool?.context_length ?? model.contextLength);
   // History may not squeeze the reply below what was asked for, nor the reply take more than half of the context from it.
@@ -90,7 +83,18 @@ function numOperatorTokens(
   tokenIds: readonly number[],
 ): number {
   if (catalog.system_prompt === '') return 0;
-  const alone = model.encodePrompt([{ role: 'system', content: catalog.system_prompt }]);
+  const alone = operatorTokens(model, catalog.system_prompt);
   const end = alone.findIndex((id, index) => id !== tokenIds[index]);
   return end < 0 ? alone.length : end;
+}
+
+const operatorPrompts = new WeakMap<ServedModel, { text: string; tokenIds: readonly number[] }>();
+
+/** The operator's prompt alone, encoded once for a model. */
+function operatorTokens(model: ServedModel, text: string): readonly number[] {
+  const known = operatorPrompts.get(model);
+  if (known?.text === text) return known.tokenIds;
+  const tokenIds = model.encodePrompt([{ role: 'system', content: text }]);
+  operatorPrompts.set(model, { text, tokenIds });
+  return tokenIds;
 }
