@@ -7,7 +7,7 @@ import { createAuthenticator } from './authenticate.ts';
 import type { GatewayDeps } from './deps.ts';
 import { createErrorHandler } from './error-handler.ts';
 import { createPage } from './page.ts';
-import { showRateLimits } from './rate-limit-headers.ts';
+import { rateLimitsFirst, rateLimitsOfRefusal } from './rate-limit-headers.ts';
 import { ROUTES } from './route-table.ts';
 import { addAccountRoutes } from './routes/account.ts';
 import { addConversationRoutes } from './routes/conversations.ts';
@@ -27,7 +27,7 @@ export function createApp(deps: GatewayDeps): Express {
     '/v1',
     createAuthenticator((keyHash) => findPrincipal(deps.db, keyHash)),
   );
-  api.use('/v1', showRateLimits(deps.limiter, deps.catalog, deps.logger));
+  api.use('/v1', rateLimitsFirst(deps));
   api.use(
     '/v1',
     onlyJson,
@@ -36,6 +36,7 @@ export function createApp(deps: GatewayDeps): Express {
   addConversationRoutes(api, deps);
   addTurnRoutes(api, deps);
   addAccountRoutes(api, deps);
+  api.use(rateLimitsOfRefusal(deps));
   app.use(api);
 
   app.use(createPage());

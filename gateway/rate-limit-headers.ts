@@ -1,5 +1,5 @@
 // x-ratelimit-* on every answer to an authenticated caller.
-import type { RequestHandler, Response } from 'express';
+import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { Catalog } from '../contracts/catalog.ts';
 import type { Limiter, LimitState, RateLimits } from '../contracts/limiter.ts';
 import type { Tier } from '../contracts/turn-facts.ts';
@@ -22,15 +22,38 @@ export function setRateLimitHeaders(response: Response, { requests, tokens }: Li
   }
 }
 
+interface LimitDeps {
+  readonly limiter: Limiter;
+  readonly catalog: Catalog;
+  readonly logger: Logger;
+}
+
 /** Looks, takes nothing. Without Redis the headers are left out: reading works all the same. */
-export function showRateLimits(limiter: Limiter, catalog: Catalog, logger: Logger): RequestHandler {
-  return async (_request, response, next) => {
-    const { userId, tier } = principalOf(response);
-    try {
-      setRateLimitHeaders(response, await limiter.peek(userId, limitsOf(catalog, tier)));
-    } catch (error) {
-      logger.warn({ error }, 'rate limits cannot be read');
-    }
+export async function showRateLimits(deps: LimitDeps, response: Response): Promise<void> {
+  const { userId, tier } = principalOf(response);
+  try {
+    setRateLimitHeaders(response, await deps.limiter.peek(userId, limitsOf(deps.catalog, tier)));
+  } catch (error) {
+    deps.logger.warn({ error }, 'rate limits cannot be read');
+  }
+}
+
+/** Below /v1. A turn reserves, and that answer has the same figures: it is not asked twice. */
+export function rateLimitsFirst(deps: LimitDeps): RequestHandler {
+  return async (request, response, next) => {
+    const reserves =
+      request.method === 'POST' && /^\/conversations\/[^/]+\/turns$/.test(request.path);
+    if (!reserves) await showRateLimits(deps, response);
     next();
+  };
+}
+
+/** A turn that was refused before it could reserve. */
+export function rateLimitsOfRefusal(deps: LimitDeps): ErrorRequestHandler {
+  return async (error: unknown, _request, response, next) => {
+    const isKnown = response.locals['principal'] !== undefined;
+    if (isKnown && !response.headersSent && !response.hasHeader('x-ratelimit-limit-requests'))
+      await showRateLimits(deps, response);
+    next(error);
   };
 }

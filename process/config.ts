@@ -78,7 +78,9 @@ export const ENVIRONMENT = z.object({
   WORKFLOW_STACK_TRACES: z
     .enum(['false', 'true'])
     .default('false')
-    .describe('Record call stacks for Temporal’s view of a running workflow; costs a few ms a turn.'),
+    .describe(
+      'Record call stacks for Temporal’s view of a running workflow; costs a few ms a turn.',
+    ),
   INFERENCE_THREADS: z.coerce
     .number()
     .int()

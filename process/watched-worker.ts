@@ -1,6 +1,6 @@
 // A Temporal worker whose workflow thread is watched as a whole and tracks promises only when asked. The SDK's own sets a
 // time-out for each call into the thread, for which Node makes and joins another one, and records a stack for each promise:
-// a third of a gateway's CPU together. See docs/decisions/0009.
+// a third of a gateway's CPU together. See docs/decisions/0011.
 import { Worker as Thread } from 'node:worker_threads';
 import { Worker } from '@temporalio/worker';
 import type { CompiledWorkerOptions, Logger } from '@temporalio/worker';

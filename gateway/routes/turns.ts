@@ -10,7 +10,7 @@ import { principalOf } from '../authenticate.ts';
 import { cancelTurn } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { lastEventId } from '../last-event-id.ts';
-import { setRateLimitHeaders } from '../rate-limit-headers.ts';
+import { setRateLimitHeaders, showRateLimits } from '../rate-limit-headers.ts';
 import { acceptAsked, startTurn } from '../turn-acceptance.ts';
 import { relayEvents, relayReply } from '../turn-relay.ts';
 import { conversationAndRunning, conversationOf } from './conversations.ts';
@@ -33,6 +33,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     const { turn, isRepeat, hasEnded } = await acceptAsked(deps, asked, ({ state }) =>
       setRateLimitHeaders(response, state),
     );
+    if (isRepeat) await showRateLimits(deps, response);
     metrics.turnStage.observe({ stage: 'accept' }, (performance.now() - startedAt) / 1000);
     const relayed = {
       conversationId: turn.conversationId,

@@ -2,6 +2,7 @@
 import { Runtime } from '@temporalio/worker';
 import { loadCatalog } from '../../../contracts/catalog.ts';
 import { AppError } from '../../../contracts/errors.ts';
+import { newTurnId } from '../../../contracts/ids.ts';
 import type { TurnId } from '../../../contracts/ids.ts';
 import { rows } from '../../../postgres/pool.ts';
 import { projectPath } from '../../../process/paths.ts';
@@ -166,6 +167,35 @@ describe('POST turns', () => {
     expect([...all, late].map((stream) => textOf(stream.events))).toEqual(Array(5).fill(REPLY));
     expect(await turnsOf(id)).toHaveLength(2);
     expect((await ask(caller, { content: 'another' })).status).toBe(409);
+  });
+
+  it('shows the limits whether a turn is taken, repeated, malformed, unreadable or in no conversation', async () => {
+    const id = await newConversation(caller);
+    const post = async (conversation: string, body: string, key: string): Promise<Response> => {
+      const response = await fetch(`${caller.gateway}/v1/conversations/${conversation}/turns`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${caller.token}`,
+          'content-type': 'application/json',
+          'idempotency-key': key,
+        },
+        body,
+      });
+      await response.text();
+      return response;
+    };
+    const body = JSON.stringify({ role: 'user', content: 'limits' });
+    const answers = [
+      await post(id, body, 'limits'),
+      await post(id, body, 'limits'),
+      await post(id, '{"role":"user"}', 'other'),
+      await post(id, '{', 'other'),
+      await post(newTurnId(), body, 'other'),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 400, 400, 404]);
+    for (const { headers } of answers)
+      for (const what of ['limit', 'remaining', 'reset'])
+        expect(headers.get(`x-ratelimit-${what}-tokens`)).toMatch(/^\d+$/);
   });
 
   it('lets every parallel request with one key join the winner, however close they come', async () => {
