@@ -1,6 +1,7 @@
 // One generation of a turn on a pool's worker. The turn log is the checkpoint: whatever an earlier attempt emitted is
 // read back as token ids and continued at the next position, token-exactly. Heartbeats only prove life.
 import { Context } from '@temporalio/activity';
+import type { Info } from '@temporalio/activity';
 import type { Catalog } from '../contracts/catalog.ts';
 import type { SequenceFinish, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
@@ -14,6 +15,7 @@ import type {
   TurnSubscription,
 } from '../contracts/turn-log.ts';
 import type { FinishReason } from '../contracts/turn-facts.ts';
+import type { LeasedTask, TaskLeases } from '../contracts/process-leases.ts';
 import type { GenerateInput, GenerateResult } from '../contracts/turn-workflow.ts';
 import type { Pool } from '../postgres/pool.ts';
 import type { Logger } from '../process/logger.ts';
@@ -32,6 +34,7 @@ export interface GenerateDeps {
   readonly turnLog: TurnLogWriter;
   readonly control: TurnControl;
   readonly model: ServedModel;
+  readonly leases: TaskLeases;
   readonly catalog: Catalog;
   readonly flush: FlushSettings;
   readonly metrics: Metrics;
@@ -55,12 +58,16 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
     { stage: 'dispatch' },
     Math.max(0, Date.now() - currentAttemptScheduledTimestampMs) / 1000,
   );
+  const release = deps.leases.hold(taskOf(context.info));
   const epoch = epochOf(input.dispatch, attempt);
   const heartbeats = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
   const cancel = new AbortController();
   let listening: TurnSubscription | null = null;
+  // Temporal says `cancelled` for many reasons; only one of them ends the turn, after the others another attempt goes on.
   const onTemporalCancel = (): void =>
-    cancel.abort(context.cancellationDetails?.workerShutdown === true ? 'shutdown' : 'cancelled');
+    cancel.abort(
+      context.cancellationDetails?.cancelRequested === true ? 'cancelled' : 'handed-over',
+    );
   context.cancellationSignal.addEventListener('abort', onTemporalCancel, { once: true });
   const preparing = preparePrompt(deps, input);
   preparing.catch(() => undefined); // It is awaited below; until then its failure is nobody's yet.
@@ -79,9 +86,9 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
     const { finish, numCachedTokens } = await relay(deps, input, epoch, prompt, log, cancel.signal);
     if (finish.reason === 'refused') throw finish.error;
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
-    if (finish.reason === 'abort' && cancel.signal.reason === 'shutdown')
+    if (isHandedOver(finish, cancel.signal))
       throw new AppError('GENERATION_FAILED', {
-        message: 'the worker is stopping; another one continues',
+        message: 'the worker is stopping, or another one has the turn',
       });
     const usage = {
       promptTokens: prompt.tokenIds.length,
@@ -96,10 +103,22 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       continuation: continuationOf(log.entries),
     };
   } finally {
+    release();
     clearInterval(heartbeats);
     context.cancellationSignal.removeEventListener('abort', onTemporalCancel);
     await listening?.close();
   }
+}
+
+function taskOf({ base64TaskToken, activityId, workflowExecution }: Info): LeasedTask {
+  const { workflowId = '', runId = '' } = workflowExecution ?? {};
+  return { token: base64TaskToken, workflowId, runId, activityId };
+}
+
+/** This attempt ends and the reply does not. */
+function isHandedOver(finish: SequenceFinish, cancelled: AbortSignal): boolean {
+  if (finish.reason === 'error' || finish.reason === 'refused') return true;
+  return finish.reason === 'abort' && cancelled.reason === 'handed-over';
 }
 
 function finishReasonOf({ reason }: SequenceFinish): FinishReason {
@@ -177,7 +196,7 @@ async function relay(
     priority: input.priority,
     flush: deps.flush,
     stop: AbortSignal.any([cancelled, stopped.signal]),
-    isHandedOver: () => cancelled.reason === 'shutdown',
+    isHandedOver: () => cancelled.reason === 'handed-over',
     append: async (entries) => {
       log.entries.push(...entries.filter((entry) => entry.n > log.entries.length));
       const result = await deps.turnLog.append(input.turnId, epoch, entries);

@@ -24,3 +24,16 @@ export const ENDED_LOG_TTL_MS = 10 * 60_000;
 export const RESERVATION_TTL_MS = 20 * 60_000;
 /** Pressure older than this says nothing: its worker is gone. Published every 500 ms. */
 export const PRESSURE_TTL_MS = 2_000;
+
+/** One slot for all processes: sorted set worker → when its lease expires (Redis's clock), … */
+export const LEASES_KEY = 'processes:{leases}:expiry';
+/** … hash `<worker> <n>` → an activity that it runs, … */
+export const LEASED_TASKS_KEY = 'processes:{leases}:tasks';
+/** … and when anybody last renewed: time in which Redis served nobody counts against nobody. */
+export const LAST_BEAT_KEY = 'processes:{leases}:beat';
+/** Leases are renewed and watched this often … */
+export const BEAT_MS = 150;
+/** … and run out after this long: room for three renewals that come late. */
+export const LEASE_MS = 700;
+/** Longer than this without a beat of anybody is Redis's own standstill. */
+export const MAX_SILENCE_MS = 350;

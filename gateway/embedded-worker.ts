@@ -18,10 +18,12 @@ export interface EmbeddedWorker {
 export async function startEmbeddedWorker(
   connection: NativeConnection,
   config: Config,
+  identity: string,
   deps: TurnStepDeps,
 ): Promise<EmbeddedWorker> {
   const worker: Worker = await createWorker(connection, config.temporal, {
     taskQueue: TURN_TASK_QUEUE,
+    identity,
     activities: createTurnActivities(deps),
     hasWorkflows: true,
     maxConcurrentActivities: 50,

@@ -3,12 +3,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RuleModerator } from '../moderation/input-policy.ts';
 import { createPool } from '../postgres/pool.ts';
+import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, startProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
 import { connectRedis, connectSubscriber } from '../redis/connection.ts';
+import { ProcessLeases } from '../redis/process-leases.ts';
 import { RedisLimiter } from '../redis/limiter.ts';
 import { leastWaiting } from '../redis/pool-pressure.ts';
 import { RedisTurnLog } from '../redis/turn-log.ts';
@@ -19,7 +21,10 @@ import { answerClientError } from './error-handler.ts';
 import { OpenStreams } from './open-streams.ts';
 
 main('gateway', async () => {
-  const { config, logger, shutdown, catalog, metrics } = startProcess('gateway', process.env);
+  const { config, identity, logger, shutdown, catalog, metrics } = startProcess(
+    'gateway',
+    process.env,
+  );
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
@@ -37,9 +42,17 @@ main('gateway', async () => {
   const connection = await connectTemporal(config.temporal);
   shutdown.onStop('temporal', () => connection.close());
 
+  // A gateway watches and holds nothing.
+  const leases = new ProcessLeases({
+    redis,
+    process: null,
+    onLost: createLostTasks({ connection, settings: config.temporal, logger }),
+    onError: (error) => logger.debug({ error }, 'leases were not looked at'),
+  });
+  shutdown.onStop('lease', () => leases.stop());
   const turnLog = new RedisTurnLog(redis, hub);
   const limiter = new RedisLimiter(redis);
-  const embedded = await startEmbeddedWorker(connection, config, {
+  const embedded = await startEmbeddedWorker(connection, config, identity, {
     db,
     catalog,
     metrics,
@@ -49,6 +62,7 @@ main('gateway', async () => {
     moderator: new RuleModerator(),
   });
   shutdown.onStop('turn worker', () => embedded.stop());
+  leases.start();
   embedded.running.catch((error: unknown) => {
     logger.fatal({ error }, 'the embedded turn worker failed');
     return shutdown.stop(1);

@@ -1,5 +1,6 @@
 // What every process does first: configuration, logs, the order of stopping, the catalogue, metrics; and what it says
 // when it cannot start.
+import { randomUUID } from 'node:crypto';
 import { loadCatalog } from '../contracts/catalog.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import { loadConfig } from './config.ts';
@@ -12,6 +13,8 @@ import { installShutdown } from './shutdown.ts';
 import type { Shutdown } from './shutdown.ts';
 
 export interface StartedProcess {
+  /** Unique among all processes that ever ran: of its lease, its Temporal workers. */
+  readonly identity: string;
   readonly config: Config;
   readonly logger: Logger;
   readonly shutdown: Shutdown;
@@ -28,7 +31,8 @@ export function startProcess(kind: string, env: NodeJS.ProcessEnv): StartedProce
   const logger = createLogger(kind, config);
   const shutdown = installShutdown(logger, config.http.drainMs + FORCE_MS);
   const catalog = loadCatalog(config.catalogPath);
-  return { config, logger, shutdown, catalog, metrics: createMetrics() };
+  const identity = `${config.processName || kind}-${process.pid}-${randomUUID()}`;
+  return { identity, config, logger, shutdown, catalog, metrics: createMetrics() };
 }
 
 /** Runs an entry point; a failure to start is one log line and exit code 1. */

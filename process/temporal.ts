@@ -33,6 +33,8 @@ export function connectTemporal(settings: Config['temporal']): Promise<NativeCon
 
 export interface WorkerSettings {
   readonly taskQueue: string;
+  /** The process, as its lease names it. */
+  readonly identity: string;
   readonly activities: object;
   /** Run workflow tasks too, from the prebuilt bundle. */
   readonly hasWorkflows: boolean;
@@ -61,8 +63,11 @@ export function createWorker(
     connection,
     namespace: settings.namespace,
     taskQueue: worker.taskQueue,
+    identity: worker.identity,
     activities: worker.activities,
     maxConcurrentActivityTaskExecutions: worker.maxConcurrentActivities,
+    // Each open poll of a process that freezes swallows one task. Two fetch hundreds of tasks a second.
+    activityTaskPollerBehavior: { type: 'simple-maximum', maximum: 2 },
     maxConcurrentLocalActivityExecutions: 100,
     shutdownGraceTime: worker.graceMs,
     shutdownForceTime: worker.graceMs + 5000,

@@ -13,7 +13,7 @@ import { ensureSchedules } from './schedules.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 main('background-worker', async () => {
-  const { config, logger, metrics, catalog, db, redis, temporal, run } =
+  const { config, identity, logger, metrics, catalog, db, redis, temporal, run } =
     await startWorkerProcess('background-worker');
   const dispatch = createTurnDispatch({
     connection: temporal,
@@ -45,6 +45,7 @@ main('background-worker', async () => {
   };
   await ensureSchedules(dispatch.client);
   const worker = await createWorker(temporal, config.temporal, {
+    identity,
     taskQueue: BACKGROUND_TASK_QUEUE,
     activities,
     hasWorkflows: true,

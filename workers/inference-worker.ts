@@ -18,7 +18,7 @@ const PRESSURE_INTERVAL_MS = 500;
 
 main('inference-worker', async () => {
   const { values } = parseArgs({ options: { pool: { type: 'string' } } });
-  const { config, logger, metrics, catalog, db, redis, temporal, shutdown, run } =
+  const { config, identity, leases, logger, metrics, catalog, db, redis, temporal, shutdown, run } =
     await startWorkerProcess('inference-worker');
   const poolName = values.pool ?? '';
   const pool = catalog.pools[poolName];
@@ -65,11 +65,13 @@ main('inference-worker', async () => {
     metrics,
     logger,
     model,
+    leases,
     turnLog: new RedisTurnLogWriter(redis),
     control: new RedisTurnLogReader(redis, hub),
     flush: config.generate,
   });
   const worker = await createWorker(temporal, config.temporal, {
+    identity,
     taskQueue: poolTaskQueue(poolName),
     activities,
     hasWorkflows: false,

@@ -9,7 +9,7 @@ import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 main('turn-worker', async () => {
-  const { config, logger, metrics, catalog, db, redis, temporal, run } =
+  const { config, identity, logger, metrics, catalog, db, redis, temporal, run } =
     await startWorkerProcess('turn-worker');
   const activities = createTurnActivities({
     db,
@@ -21,6 +21,7 @@ main('turn-worker', async () => {
     moderator: new RuleModerator(),
   });
   const worker = await createWorker(temporal, config.temporal, {
+    identity,
     taskQueue: TURN_TASK_QUEUE,
     activities,
     hasWorkflows: true,

@@ -5,9 +5,11 @@ import { createPool } from '../postgres/pool.ts';
 import type { Pool } from '../postgres/pool.ts';
 import { serveOperatorEndpoints } from '../process/operator-endpoints.ts';
 import { projectPath } from '../process/paths.ts';
+import { createLostTasks } from '../process/lost-tasks.ts';
 import { startProcess } from '../process/start.ts';
 import type { StartedProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
+import { ProcessLeases } from '../redis/process-leases.ts';
 import { connectRedis } from '../redis/connection.ts';
 import type { Redis } from '../redis/connection.ts';
 
@@ -15,13 +17,15 @@ export interface WorkerProcess extends StartedProcess {
   readonly db: Pool;
   readonly redis: Redis;
   readonly temporal: NativeConnection;
+  /** Renewed from run() on; only inference workers hold anything. */
+  readonly leases: ProcessLeases;
   /** Serves the operator endpoints and runs the worker until the process is stopped. */
   run(worker: Worker, isAlive?: () => boolean): Promise<void>;
 }
 
 export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const started = startProcess(kind, process.env);
-  const { config, logger, shutdown, metrics } = started;
+  const { config, identity, logger, shutdown, metrics } = started;
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
@@ -35,6 +39,13 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(config.temporal);
   shutdown.onStop('temporal', () => temporal.close());
+  const leases = new ProcessLeases({
+    redis,
+    process: kind === 'inference-worker' ? identity : null,
+    onLost: createLostTasks({ connection: temporal, settings: config.temporal, logger }),
+    onError: (error) => logger.debug({ error }, 'the lease was not renewed'),
+  });
+  shutdown.onStop('lease', () => leases.stop());
 
   const run = async (worker: Worker, isAlive: () => boolean = () => true): Promise<void> => {
     const ready = {
@@ -49,6 +60,7 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
     });
     shutdown.onStop('endpoints', () => endpoints.close());
     const running = worker.run();
+    leases.start();
     shutdown.onStop('worker', async () => {
       if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
@@ -59,5 +71,5 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
       return shutdown.stop(1);
     });
   };
-  return { ...started, db, redis, temporal, run };
+  return { ...started, db, redis, temporal, leases, run };
 }

@@ -20,6 +20,7 @@ async function main(): Promise<void> {
   });
   const activities = { appendOne: appendOne(new RedisTurnLogWriter(redis)) };
   const worker = await createWorker(await connectTemporal(settings), settings, {
+    identity: `bare-${process.pid}`,
     taskQueue: 'bench-gen',
     activities,
     hasWorkflows: false,

@@ -10,6 +10,7 @@ import type { ServedModel } from '../../contracts/engine.ts';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
 import { openData } from '../../contracts/open-entry.ts';
+import type { TaskLeases } from '../../contracts/process-leases.ts';
 import type { NumberedEntry } from '../../contracts/turn-events.ts';
 import type { TurnParams } from '../../contracts/turn-request.ts';
 import { TURN_TASK_QUEUE, turnWorkflowId } from '../../contracts/turn-workflow.ts';
@@ -50,7 +51,7 @@ export interface TurnHarness {
   ): Promise<TurnInput>;
   start(turn: TurnInput): Promise<WorkflowHandle<(turn: TurnInput) => Promise<PersistResult>>>;
   /** Runs a pool worker with `model` until the returned function is called. */
-  startPool(pool: string, model: ServedModel): Promise<() => Promise<void>>;
+  startPool(pool: string, model: ServedModel, leases?: TaskLeases): Promise<() => Promise<void>>;
   /** Resolves with the first entry, from 1 on, that fulfils `isIt`. */
   entry(turnId: TurnId, isIt: (entry: NumberedEntry) => boolean): Promise<NumberedEntry>;
   entries(turnId: TurnId): Promise<readonly NumberedEntry[]>;
@@ -73,6 +74,9 @@ const PARAMS: TurnParams = {
   stop: [],
   reasoning: false,
 };
+
+/** Nothing is handed back: a lost worker is found by its heartbeats. */
+const NO_LEASES: TaskLeases = { hold: () => () => undefined };
 
 export async function startTurnHarness(): Promise<TurnHarness> {
   const { redisUrl, temporalAddress, workflowBundlePath } = services();
@@ -116,6 +120,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
       activities,
       hasWorkflows,
       maxConcurrentActivities: 20,
+      identity: randomUUID(),
       graceMs: 0,
     });
     const running = worker.run();
@@ -186,13 +191,14 @@ export async function startTurnHarness(): Promise<TurnHarness> {
       await dispatch.start(turn);
       return dispatch.client.workflow.getHandle(turnWorkflowId(turn.conversationId, turn.turnId));
     },
-    startPool: (pool, model) =>
+    startPool: (pool, model, leases = NO_LEASES) =>
       run(
         poolTaskQueue(pool),
         createGenerateActivities({
           ...deps,
           control: reader,
           model,
+          leases,
           flush: { flushMs: 1, flushTokens: 64 },
         }),
         false,

@@ -1,10 +1,16 @@
+import fc from 'fast-check';
 import { TokenFlusher } from '../../../activities/token-flusher.ts';
+import type { TextStream } from '../../../contracts/engine.ts';
 import { AppError } from '../../../contracts/errors.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import type { AppendResult } from '../../../contracts/turn-log.ts';
+import { TokenTextStream } from '../../../inference/tokenizer/text-stream.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 
 const codes = (text: string): number[] => [...text].map((each) => each.codePointAt(0) ?? 0);
+
+/** Each id is one byte. */
+const bytesOf = (id: number): Uint8Array => Uint8Array.of(id);
 
 /** A log whose appends are answered by hand, or at once with `ok`. */
 function harness(
@@ -12,6 +18,7 @@ function harness(
   stop: string[] = [],
   numReplies = 1,
   numDelivered = 0,
+  stream: () => TextStream = () => fakeServedModel({ reply: '' }).createTextStream(stop),
 ) {
   const appended: NumberedEntry[] = [];
   const lost: string[] = [];
@@ -20,11 +27,7 @@ function harness(
     if (result === 'ok') appended.push(...entries);
     return result;
   };
-  const model = fakeServedModel({ reply: '' });
-  const texts = Array.from({ length: numReplies }, () => ({
-    stream: model.createTextStream(stop),
-    numDelivered,
-  }));
+  const texts = Array.from({ length: numReplies }, () => ({ stream: stream(), numDelivered }));
   const flusher = new TokenFlusher({
     flushMs: 60_000,
     flushTokens: 4,
@@ -140,5 +143,60 @@ describe('TokenFlusher', () => {
     await flusher.finish();
     expect(textOf(appended)).toBe('c');
     expect(idsOf(appended)).toEqual(codes('abc'));
+  });
+
+  const bytewise = (text: TokenTextStream, numDelivered = 0) =>
+    harness([], [], 1, numDelivered, () => text);
+
+  it('keeps what is held back for the next attempt, and gives it out at the end of the reply', async () => {
+    const handedOver = bytewise(new TokenTextStream(bytesOf, ['.END']));
+    handedOver.flusher.push(0, codes('a.'));
+    await handedOver.flusher.finish();
+    expect([textOf(handedOver.appended), idsOf(handedOver.appended)]).toEqual(['a', codes('a.')]);
+    const ended = bytewise(new TokenTextStream(bytesOf, ['.END']));
+    ended.flusher.push(0, codes('a.'));
+    ended.flusher.end(0, null);
+    await ended.flusher.finish();
+    expect(textOf(ended.appended)).toBe('a.');
+  });
+
+  it('says nothing again of what an earlier attempt gave out at the end of the reply', async () => {
+    const text = new TokenTextStream(bytesOf, ['.END']);
+    for (const id of codes('a.')) text.push(id);
+    const { flusher, appended } = bytewise(text, 1);
+    flusher.end(0, null);
+    await flusher.finish();
+    expect(appended).toEqual([]);
+  });
+
+  it('goes on token-exactly wherever it is cut, whatever is held back there', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom(...Buffer.from('ab.EN\u{1F600}é')), { maxLength: 30 }),
+        fc.nat(30),
+        async (ids, at) => {
+          const cut = Math.min(at, ids.length);
+          const whole = bytewise(new TokenTextStream(bytesOf, ['.EN']));
+          whole.flusher.push(0, ids);
+          whole.flusher.end(0, null);
+          await whole.flusher.finish();
+          const first = bytewise(new TokenTextStream(bytesOf, ['.EN']));
+          first.flusher.push(0, ids.slice(0, cut));
+          await first.flusher.finish();
+          const emitted = idsOf(first.appended);
+          const text = new TokenTextStream(bytesOf, ['.EN']);
+          const numCertain = emitted.reduce((sum, id) => sum + text.push(id).length, 0);
+          const second = bytewise(text, textOf(first.appended).length - numCertain);
+          second.flusher.push(0, ids.slice(emitted.length));
+          second.flusher.end(0, null);
+          await second.flusher.finish();
+          const all = [...first.appended, ...second.appended];
+          expect([textOf(all), idsOf(all)]).toEqual([
+            textOf(whole.appended),
+            idsOf(whole.appended),
+          ]);
+        },
+      ),
+    );
   });
 });

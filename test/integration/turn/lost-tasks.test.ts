@@ -1,0 +1,72 @@
+// Handing back what a lost worker ran, on real Temporal: exactly its attempt fails, and the next one begins at once.
+import { Runtime } from '@temporalio/worker';
+import type { LeasedTask } from '../../../contracts/process-leases.ts';
+import type { NumberedEntry } from '../../../contracts/turn-events.ts';
+import { findTurn } from '../../../postgres/turns.ts';
+import { createLogger } from '../../../process/logger.ts';
+import { createLostTasks } from '../../../process/lost-tasks.ts';
+import { fakeServedModel } from '../../helpers/fake-served-model.ts';
+import { services } from '../../helpers/services.ts';
+import { startTurnHarness } from '../../helpers/turn-harness.ts';
+import type { TurnHarness } from '../../helpers/turn-harness.ts';
+
+let harness: TurnHarness;
+beforeAll(async () => {
+  harness = await startTurnHarness();
+}, 60_000);
+afterAll(async () => {
+  await harness.close();
+  await Runtime.instance().shutdown();
+}, 30_000);
+
+const textOf = (entries: readonly NumberedEntry[]): string =>
+  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+
+describe('a lost worker', () => {
+  it('has its turn continued by another one at the next token; what it says later is refused', async () => {
+    const held: LeasedTask[] = [];
+    let wake: () => void = () => undefined;
+    const frozen = new Promise<void>((resolve) => (wake = resolve));
+    // The first attempt stops after three tokens, as a frozen worker's would; later ones run through.
+    const model = fakeServedModel({
+      reply: 'abcdefgh',
+      beforeToken: (index) =>
+        index === 3 && model.engine.numSubmitted === 1 ? frozen : Promise.resolve(),
+    });
+    const stop = await harness.startPool('mini', model, {
+      hold: (task) => {
+        held.push(task);
+        return () => undefined;
+      },
+    });
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const running = (await harness.start(turn)).result();
+    await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+    const handBack = createLostTasks({
+      connection: harness.temporal,
+      settings: {
+        address: services().temporalAddress,
+        namespace: 'default',
+        workflowBundle: services().workflowBundlePath,
+        stackTraces: false,
+      },
+      logger: createLogger('test', { logLevel: 'fatal', processName: '' }),
+    });
+    await handBack({ process: 'lost', tasks: held });
+    const retry = await harness.entry(turn.turnId, (entry) => entry.type === 'retry');
+    expect(retry).toMatchObject({ data: { attempt: 2, continuation: 'tokens' } });
+    wake();
+    await running;
+    // Handed back once more by a slower watcher: the token stands for an attempt that is over.
+    await handBack({ process: 'lost', tasks: held.slice(0, 1) });
+    const entries = await harness.entries(turn.turnId);
+    expect(textOf(entries)).toBe('abcdefgh');
+    expect(entries.map(({ n }) => n)).toEqual(entries.map((_, index) => index + 1));
+    expect(await findTurn(harness.db, turn.conversationId, turn.turnId)).toMatchObject({
+      content: 'abcdefgh',
+      finishReason: 'stop',
+      usage: { completion_tokens: 8 },
+    });
+    await stop();
+  });
+});
