@@ -1,0 +1,125 @@
+// A system with two of everything that serves turns, the texts of unbroken turns, and the claim that a broken one is whole.
+import { startSystem } from './system.ts';
+import type { SystemOptions, TestSystem } from './system.ts';
+import { everyProcessReady } from './system-processes.ts';
+import { openTurnAudit } from './turn-audit.ts';
+import type { TurnAudit } from './turn-audit.ts';
+import { newConversation } from './turn-client.ts';
+import type { Caller } from './turn-client.ts';
+import { followTurn } from './turn-follower.ts';
+import type { FollowedTurn } from './turn-follower.ts';
+import { waitFor } from './wait-for.ts';
+
+export const NUM_TOKENS = 200;
+const STORY = 'Write a very long story about a lighthouse keeper.';
+
+/** Requests that between them use all that a continued attempt has to rebuild. Even ones are greedy, odd ones drawn. */
+export const BODIES = [
+  { content: STORY, temperature: 0 },
+  { content: STORY, temperature: 1, seed: 7 },
+  // Text that repeats itself is guessed ahead (prompt lookup); the stop string's beginning is held back again and again.
+  {
+    content: `${STORY} Repeat each sentence twice.`,
+    temperature: 0,
+    stop: [' the lighthouse zebra'],
+  },
+  // Penalties count what was emitted; emoji are characters of several tokens.
+  {
+    content: 'Write a long list of emoji: 😀 🎉 🌊 🗼 and so on.',
+    temperature: 0.9,
+    seed: 11,
+    frequency_penalty: 0.6,
+    presence_penalty: 0.3,
+  },
+].map((body) => ({ ...body, max_tokens: NUM_TOKENS }));
+
+export interface FailoverScene {
+  readonly system: TestSystem;
+  readonly audit: TurnAudit;
+  /** The gateways as they are now. */
+  callers(): Caller[];
+  /** Begins turn `which` (of BODIES, counted round) with everything well, and waits for its `event`-th event. */
+  begin(which: number, event: number): Promise<FollowedTurn>;
+  /** The turn is done, as the unbroken one, once: for the reader, in the log, in the store, on the bill. */
+  expectWhole(turn: FollowedTurn, which: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Unbroken {
+  readonly text: string;
+  readonly finishReason: unknown;
+  readonly numTokens: number;
+}
+
+export async function startFailoverScene(options: SystemOptions = {}): Promise<FailoverScene> {
+  const system = await startSystem({ gateways: 2, workers: { default: 2 }, ...options });
+  const audit = await openTurnAudit(system);
+  const callers = (): Caller[] => {
+    const { gateways, gateway, tokens } = system.endpoints();
+    return (gateways ?? [gateway]).map((each) => ({ gateway: each, token: tokens.enterprise }));
+  };
+  const take = async (which: number): Promise<FollowedTurn> => {
+    const [caller] = callers();
+    if (caller === undefined) throw new Error('There is no gateway.');
+    const conversationId = await newConversation(caller);
+    return followTurn(callers, conversationId, BODIES[which % BODIES.length] ?? {});
+  };
+  const unbroken: Unbroken[] = [];
+  for (let which = 0; which < BODIES.length; which += 1) {
+    const turn = await take(which);
+    await turn.done;
+    const end = turn.events.at(-1)?.data as {
+      finish_reason: string;
+      usage: { completion_tokens: number };
+    };
+    unbroken.push({
+      text: turn.text,
+      finishReason: end.finish_reason,
+      numTokens: end.usage.completion_tokens,
+    });
+  }
+
+  const begin = async (which: number, event: number): Promise<FollowedTurn> => {
+    await everyProcessReady(system);
+    const turn = await take(which);
+    await turn.until(({ id }) => id >= event);
+    return turn;
+  };
+
+  const expectWhole = async (turn: FollowedTurn, which: number): Promise<void> => {
+    await turn.done;
+    const { text, finishReason, numTokens } = unbroken[which % BODIES.length] ?? {};
+    expect(turn.text).toBe(text);
+    expect(turn.events.at(-1)).toMatchObject({
+      event: 'done',
+      data: { finish_reason: finishReason, usage: { completion_tokens: numTokens } },
+    });
+    expect(turn.events.filter(({ event }) => event === 'done' || event === 'open')).toHaveLength(2);
+    const record = await audit.recordOf(turn.turnId);
+    expect(record.replies).toEqual([
+      { content: text, finish_reason: finishReason, completion_tokens: numTokens },
+    ]);
+    expect(record.ledger).toMatchObject([{ completion_tokens: numTokens }]);
+    expect(record.entryNumbers).toEqual(record.entryNumbers.map((_, index) => index + 1));
+    if (record.entryNumbers.length > 0)
+      expect([record.loggedText, record.loggedTokens]).toEqual([text, numTokens]);
+  };
+
+  const close = async (): Promise<void> => {
+    await audit.close();
+    await system.stop();
+  };
+  return { system, audit, callers, begin, expectWhole, close };
+}
+
+/** Nothing of any turn is left: no open workflow or request, no block in use, no key that would stay for ever. */
+export async function expectNothingLeft(
+  { system, audit }: FailoverScene,
+  usedBlocks: () => Promise<number>,
+): Promise<void> {
+  await everyProcessReady(system);
+  await waitFor('every turn has ended', async () => (await audit.numOpenRequests()) === 0, 60_000);
+  await waitFor('no workflow is open', async () => (await audit.numOpenWorkflows()) === 0, 60_000);
+  await waitFor('no block is used', async () => (await usedBlocks()) === 0, 15_000);
+  expect(await audit.keysWithoutTtl()).toEqual([]);
+}
