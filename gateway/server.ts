@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RuleModerator } from '../moderation/input-policy.ts';
-import { createPool } from '../postgres/pool.ts';
+import { createPool, impatient } from '../postgres/pool.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, startProcess } from '../process/start.ts';
@@ -20,6 +20,11 @@ import { startEmbeddedWorker } from './embedded-worker.ts';
 import { answerClientError } from './error-handler.ts';
 import { OpenStreams } from './open-streams.ts';
 
+/** Who asks is answered within two seconds, whatever hangs: a request meets Redis twice before it is refused, … */
+const REDIS_ANSWER_MS = 800;
+/** … the store once. */
+const DATABASE_ANSWER_MS = 1500;
+
 main('gateway', async () => {
   const { config, identity, logger, shutdown, catalog, metrics } = startProcess(
     'gateway',
@@ -34,6 +39,7 @@ main('gateway', async () => {
     url: config.redis.url,
     scriptsFolder: projectPath('redis', 'lua'),
     onError,
+    answerMs: REDIS_ANSWER_MS,
   });
   shutdown.onStop('redis', () => redis.disconnect());
   const hub = new ChannelHub(connectSubscriber(redis, onError));
@@ -90,7 +96,7 @@ main('gateway', async () => {
     turn_worker: () => embedded.isRunning(),
   };
   const app = createApp({
-    db,
+    db: impatient(db, DATABASE_ANSWER_MS),
     turnLog,
     limiter,
     dispatch,

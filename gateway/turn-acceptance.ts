@@ -38,6 +38,8 @@ export async function acceptAsked(
   try {
     return await acceptNew(deps, asked, onReservation);
   } catch (error) {
+    // A store that does not answer has been waited for once.
+    if (error instanceof AppError && error.code === 'STORAGE_UNAVAILABLE') throw error;
     // The same key may have won in another request meanwhile: then the turn in the way, or the quota, is this one's own.
     const winner = await findEarlier(deps, asked);
     if (winner === null) throw error;

@@ -1,6 +1,6 @@
 // The connection pool and the one way statements run: parameters only, failures translated once.
 import { Pool, types } from 'pg';
-import type { PoolClient, QueryResultRow } from 'pg';
+import type { PoolClient, QueryConfig, QueryResultRow } from 'pg';
 import pgvector from 'pgvector/pg';
 import { AppError } from '../contracts/errors.ts';
 
@@ -33,6 +33,19 @@ export function createPool(
   });
   pool.on('error', onError);
   return pool;
+}
+
+/** The same pool for callers who would rather be refused than wait: a statement without an answer for `answerMs` has failed. */
+export function impatient(pool: Pool, answerMs: number): Pool {
+  const query = (text: string, values: unknown[] = []): Promise<unknown> =>
+    pool.query({ text, values, query_timeout: answerMs } as QueryConfig);
+  return new Proxy(pool, {
+    get: (target, name) => {
+      if (name === 'query') return query;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
 }
 
 /**

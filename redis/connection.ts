@@ -12,6 +12,8 @@ export interface RedisSettings {
   /** The folder redis/lua. */
   readonly scriptsFolder: string;
   readonly onError: (error: Error) => void;
+  /** A command without an answer for this long has failed; default 2000. */
+  readonly answerMs?: number;
 }
 
 /** Connects lazily and for ever; a command that cannot be sent fails within about a second instead of waiting. */
@@ -19,7 +21,7 @@ export function connectRedis(settings: RedisSettings): Redis {
   const client = new Redis(settings.url, {
     maxRetriesPerRequest: 1,
     connectTimeout: 1000,
-    commandTimeout: 2000,
+    commandTimeout: settings.answerMs ?? 2000,
     keepAlive: 30_000,
     retryStrategy: (attempt) =>
       Math.min(50 * 2 ** Math.min(attempt, 6), 1000) * (0.75 + Math.random() / 2),
