@@ -6,6 +6,14 @@ import { SupervisedProcess } from './supervised-process.ts';
 import type { ChildSpec, ProcessKind } from './child-spec.ts';
 import type { ProcessEntry } from './run-files.ts';
 
+/** Those who take work over first, and of each kind one after the other; services are not restarted. */
+const RESTART_ORDER: readonly ProcessKind[] = Object.freeze([
+  'turn-worker',
+  'background-worker',
+  'inference-worker',
+  'gateway',
+]);
+
 /** Intake first, then those who work on what was taken in, then what all of them need. */
 export const STOP_ORDER: readonly (readonly ProcessKind[])[] = Object.freeze([
   ['gateway'],
@@ -51,6 +59,19 @@ export class ProcessSet {
     this.members.push(added);
     added.start();
     return added;
+  }
+
+  /**
+   * Restarts our own processes one by one, each drained, and the next only when its successor is ready.
+   * @throws Error when one does not become ready; the rest is left as it is
+   */
+  async restartEach(readyTimeoutMs: number): Promise<void> {
+    for (const kind of RESTART_ORDER) {
+      for (const member of this.members.filter(({ spec }) => spec.kind === kind)) {
+        if (this.isStopping) return;
+        await member.restart(readyTimeoutMs);
+      }
+    }
   }
 
   /** Stops all in STOP_ORDER; within a step at the same time. */

@@ -81,10 +81,12 @@ export class SupervisedProcess {
    */
   async whenReady(timeoutMs: number): Promise<void> {
     const deadline = Date.now() + timeoutMs;
+    const deathsBefore = this.deathsInAll - this.deathsInARow;
     while (this.currentState !== 'ready') {
       if (this.currentState === 'stopping' || this.currentState === 'stopped')
         throw new Error(`${this.spec.name} was stopped before it was ready.`);
-      if (this.deathsInAll >= MAX_START_DEATHS) throw this.startError('ends as soon as it starts');
+      if (this.deathsInAll - deathsBefore >= MAX_START_DEATHS)
+        throw this.startError('ends as soon as it starts');
       if (Date.now() > deadline)
         throw this.startError(`was not ready within ${Math.round(timeoutMs / 1000)} s`);
       await new Promise((resolve) => setTimeout(resolve, PROBE_MS / 2));
@@ -107,6 +109,14 @@ export class SupervisedProcess {
     await this.exited;
     clearTimeout(killer);
     this.setState('stopped');
+  }
+
+  /** Stops in order, starts anew and resolves when that one is ready. @throws Error as whenReady() */
+  async restart(timeoutMs: number): Promise<void> {
+    await this.stop();
+    this.deathsInARow = 0;
+    this.start();
+    await this.whenReady(timeoutMs);
   }
 
   /** Ends the process and what it spawned at once. */

@@ -86,6 +86,15 @@ async function main(): Promise<void> {
     () => isStopping,
     () => stop(EXIT_STOPPED),
   );
+  // `npm run restart -- --rolling`
+  process.on('SIGUSR2', () => {
+    logger.info('rolling restart');
+    supervisor.restartEach().then(
+      () => logger.info('rolling restart is done'),
+      (error: unknown) =>
+        logger.error({ reason: (error as Error).message }, 'rolling restart ended early'),
+    );
+  });
   if (!isDetached) process.once('disconnect', () => void stop(EXIT_STOPPED));
   try {
     const endpoints = await supervisor.start(metrics.url);

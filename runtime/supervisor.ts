@@ -56,6 +56,7 @@ export class Supervisor {
   private releaseLock: (() => void) | null = null;
   private processes: ProcessSet | null = null;
   private stopping: Promise<void> | null = null;
+  private restarting: Promise<void> | null = null;
 
   constructor(options: SupervisorOptions) {
     this.options = options;
@@ -127,6 +128,14 @@ export class Supervisor {
       this.releaseLock();
     })();
     return this.stopping;
+  }
+
+  /** Restarts our own processes one by one under way. A second call joins the first. @throws Error when one does not come up */
+  restartEach(): Promise<void> {
+    this.restarting ??= (
+      this.processes?.restartEach(READY_TIMEOUT_MS) ?? Promise.resolve()
+    ).finally(() => (this.restarting = null));
+    return this.restarting;
   }
 
   /** Makes a running stop() end at once. */

@@ -65,6 +65,21 @@ describe('Supervisor', () => {
     removeTestHome(home);
   }, 60_000);
 
+  it('restarts its own processes one by one: the next only when the one before is ready again', async () => {
+    const before = processesOf(home);
+    const numStopped = stopped.length;
+    await supervisor.restartEach();
+    const after = processesOf(home);
+    for (const { name, kind, pid } of before)
+      expect([name, after.find((each) => each.name === name)?.pid === pid]).toEqual([
+        name,
+        ['postgres', 'redis', 'temporal', 'supervisor'].includes(kind),
+      ]);
+    expect(stopped.slice(numStopped)).toEqual(['inference-mini-1', 'gateway-1', 'gateway-2']);
+    expect(supervisor.all.every(({ state }) => state === 'ready')).toBe(true);
+    stopped.splice(numStopped);
+  });
+
   it('writes where everything is reached, readable by this user only', () => {
     const path = runFiles(home.run).endpoints;
     expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(endpoints);
