@@ -35,11 +35,15 @@ export const BODIES = [
 
 export interface FailoverScene {
   readonly system: TestSystem;
+  /** Of all processes. */
+  readonly names: readonly string[];
   readonly audit: TurnAudit;
   /** The gateways as they are now. */
   callers(): Caller[];
-  /** Begins turn `which` (of BODIES, counted round) with everything well, and waits for its `event`-th event. */
+  /** Begins turn `which` (of BODIES, counted round) with everything well; waits for its `event`-th event, 0: for nothing. */
   begin(which: number, event: number): Promise<FollowedTurn>;
+  /** Resolves when one more turn has been accepted since the last call or begin(). */
+  turnAccepted(): Promise<void>;
   /** The turn is done, as the unbroken one, once: for the reader, in the log, in the store, on the bill. */
   expectWhole(turn: FollowedTurn, which: number): Promise<void>;
   close(): Promise<void>;
@@ -54,6 +58,7 @@ interface Unbroken {
 export async function startFailoverScene(options: SystemOptions = {}): Promise<FailoverScene> {
   const system = await startSystem({ gateways: 2, workers: { default: 2 }, ...options });
   const audit = await openTurnAudit(system);
+  const names = system.processes().map(({ name }) => name);
   const callers = (): Caller[] => {
     const { gateways, gateway, tokens } = system.endpoints();
     return (gateways ?? [gateway]).map((each) => ({ gateway: each, token: tokens.enterprise }));
@@ -80,10 +85,20 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
   }
 
   const begin = async (which: number, event: number): Promise<FollowedTurn> => {
-    await everyProcessReady(system);
+    await everyProcessReady(system, names);
+    numAccepted = await countAccepted();
     const turn = await take(which);
-    await turn.until(({ id }) => id >= event);
+    if (event > 0) await turn.until(({ id }) => id >= event);
     return turn;
+  };
+
+  let numAccepted = 0;
+  const countAccepted = async (): Promise<number> => {
+    const { rows } = await audit.db.query<{ count: string }>('select count(*) from turn_requests');
+    return Number(rows[0]?.count ?? 0);
+  };
+  const turnAccepted = async (): Promise<void> => {
+    await waitFor('a turn is accepted', async () => (await countAccepted()) > numAccepted);
   };
 
   const expectWhole = async (turn: FollowedTurn, which: number): Promise<void> => {
@@ -109,15 +124,15 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     await audit.close();
     await system.stop();
   };
-  return { system, audit, callers, begin, expectWhole, close };
+  return { system, names, audit, callers, begin, turnAccepted, expectWhole, close };
 }
 
 /** Nothing of any turn is left: no open workflow or request, no block in use, no key that would stay for ever. */
 export async function expectNothingLeft(
-  { system, audit }: FailoverScene,
+  { system, names, audit }: FailoverScene,
   usedBlocks: () => Promise<number>,
 ): Promise<void> {
-  await everyProcessReady(system);
+  await everyProcessReady(system, names);
   await waitFor('every turn has ended', async () => (await audit.numOpenRequests()) === 0, 60_000);
   await waitFor('no workflow is open', async () => (await audit.numOpenWorkflows()) === 0, 60_000);
   await waitFor('no block is used', async () => (await usedBlocks()) === 0, 15_000);

@@ -28,6 +28,20 @@ export interface TestSystem {
   stop(): Promise<void>;
 }
 
+/** Runs a script of ours on a running system; resolves with what it printed. @throws Error when it fails */
+export async function runScript(
+  system: TestSystem,
+  name: string,
+  ...args: string[]
+): Promise<string> {
+  const env = { ...process.env, COLLOQUY_HOME: system.home.root };
+  const { stdout } = await run(process.execPath, [join('scripts', name), ...args], {
+    cwd: ROOT,
+    env,
+  });
+  return stdout;
+}
+
 /** Resolves when every process is ready. @throws Error with what the start said */
 export async function startSystem(options: SystemOptions = {}): Promise<TestSystem> {
   const home = createTestHome();

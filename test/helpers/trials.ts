@@ -2,7 +2,7 @@
 import { appendFileSync } from 'node:fs';
 
 /** Trials of each kind; `COLLOQUY_TRIALS=200` for the bars. */
-export const TRIALS = Number(process.env['COLLOQUY_TRIALS'] ?? 2);
+export const TRIALS = Number(process.env['COLLOQUY_TRIALS'] ?? 1);
 
 /** A test's time-out for so many trials of at most `eachMs`. */
 export const timeFor = (trials: number, eachMs: number): number => 60_000 + trials * eachMs;
