@@ -75,7 +75,7 @@ export class ProcessLeases implements TaskLeases {
     }
     if (this.#isStopped) return;
     this.#timer = setTimeout(
-      () => (this.#beating = this.#beat()),
+      () => void (this.#beating = this.#beat()),
       Math.max(10, BEAT_MS - (performance.now() - startedAt)),
     );
   }

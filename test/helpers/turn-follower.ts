@@ -50,7 +50,8 @@ class Follower implements FollowedTurn {
   }
 
   get turnId(): string {
-    return String(this.#events[0]?.data['turn_id'] ?? '');
+    const id = this.#events[0]?.data['turn_id'];
+    return typeof id === 'string' ? id : '';
   }
 
   get text(): string {

@@ -49,7 +49,7 @@ const cancelled = async (conversationId: string, at = gateway(0)): Promise<void>
 /** It ended as cancelled, or by itself just before; and reader, log, store and bill say the same. */
 async function expectDelivered(turn: FollowedTurn, reasons = ['cancelled']): Promise<void> {
   await turn.done;
-  const { finish_reason: reason, usage } = turn.events.at(-1)?.data as {
+  const { finish_reason: reason, usage } = (turn.events.at(-1)?.data ?? {}) as {
     finish_reason: string;
     usage: { completion_tokens: number };
   };
@@ -65,54 +65,56 @@ const workers = () => scene.system.processes().filter(({ kind }) => kind === 'in
 const usedBlocks = async (): Promise<number> =>
   (await Promise.all(workers().map(numUsedBlocks))).reduce((sum, used) => sum + used, 0);
 
-type State = readonly [
-  name: string,
-  reach: (turn: FollowedTurn) => Promise<Caller | void>,
-  body?: object,
-];
+interface State {
+  readonly name: string;
+  /** Brings the turn there; the gateway to cancel at, if it is not the first. */
+  readonly reach: (turn: FollowedTurn) => Promise<Caller | void>;
+  readonly body?: object;
+}
 
 const toToken = async (turn: FollowedTurn, id: number): Promise<void> => {
   await turn.until((event) => event.event === 'token' && event.id >= id);
 };
 
 const STATES: readonly State[] = [
-  ['just accepted', async (turn) => void (await turn.until(({ event }) => event === 'open'))],
-  [
-    'in the prompt',
-    async () => {
-      await servingWorker(scene.system, 'default');
-    },
-    LONG,
-  ],
-  ['in the reply', (turn) => toToken(turn, 5)],
-  [
-    'read at another gateway',
-    async (turn) => {
+  {
+    name: 'just accepted',
+    reach: async (turn) => void (await turn.until(({ event }) => event === 'open')),
+  },
+  {
+    name: 'in the prompt',
+    reach: async () => void (await servingWorker(scene.system, 'default')),
+    body: LONG,
+  },
+  { name: 'in the reply', reach: (turn) => toToken(turn, 5) },
+  {
+    name: 'read at another gateway',
+    reach: async (turn) => {
       await toToken(turn, 5);
       return gateway(1);
     },
-  ],
-  [
-    'going on after a failover',
-    async (turn) => {
+  },
+  {
+    name: 'going on after a failover',
+    reach: async (turn) => {
       await toToken(turn, 3);
       kill(await servingWorker(scene.system, 'default'));
       await turn.until(({ event }) => event === 'retry');
     },
-  ],
-  [
-    'without a worker, which was just killed',
-    async (turn) => {
+  },
+  {
+    name: 'without a worker, which was just killed',
+    reach: async (turn) => {
       await toToken(turn, 3);
       kill(await servingWorker(scene.system, 'default'));
     },
-  ],
+  },
 ];
 
 describe('a turn that is cancelled', () => {
   it.each(STATES)(
-    'while it is %s ends, is stored and billed as delivered, and frees its blocks',
-    async (name, reach, body = BODY) => {
+    'while it is $name ends, is stored and billed as delivered, and frees its blocks',
+    async ({ name, reach, body = BODY }) => {
       const [ends, frees]: [number[], number[]] = [[], []];
       for (let trial = 0; trial < TRIALS; trial += 1) {
         await expectNothingLeft(scene, usedBlocks);

@@ -85,14 +85,12 @@ describe('under load no turn fails', () => {
       kill(victim);
       kills += 1;
     }, KILL_EVERY_MS);
-    try {
-      const turns = await load((done) => done >= TURNS && kills > 0);
-      await expectAllWhole(turns);
-      const pauseMs = spread(turns.map(({ longestPauseMs }) => longestPauseMs));
-      reportTrials('workers killed under load', { turns: turns.length, kills, failed: 0, pauseMs });
-    } finally {
-      clearInterval(killer);
-    }
+    const turns = await load((done) => done >= TURNS && kills > 0).finally(() =>
+      clearInterval(killer),
+    );
+    await expectAllWhole(turns);
+    const pauseMs = spread(turns.map(({ longestPauseMs }) => longestPauseMs));
+    reportTrials('workers killed under load', { turns: turns.length, kills, failed: 0, pauseMs });
   }, 600_000);
 
   it('when every process of ours is restarted, one after the other', async () => {
