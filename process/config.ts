@@ -65,7 +65,7 @@ export const ENVIRONMENT = z.object({
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
-    .describe('Redis 7 or Valkey.'),
+    .describe('Redis 7 or Valkey; several nodes of a cluster as redis://:password@a:6379,b:6379.'),
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^/]+:\d+$/, 'must be host:port')

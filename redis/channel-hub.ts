@@ -1,6 +1,8 @@
-// Sharded subscriptions of one process over one connection: the first listener of a channel subscribes, the last one
-// unsubscribes, and after a lost connection every channel is told that messages may be missing.
+// Sharded subscriptions of one process over one connection (in a cluster, one a primary): the first listener of a channel
+// subscribes, the last one unsubscribes, and after a lost connection or a failover every channel is subscribed again and
+// told that messages may be missing.
 import { AppError } from '../contracts/errors.ts';
+import { isCluster } from './connection.ts';
 import type { Redis } from './connection.ts';
 
 export interface ChannelListener {
@@ -9,23 +11,37 @@ export interface ChannelListener {
   onGap(): void;
 }
 
+interface Channel {
+  readonly listeners: Set<ChannelListener>;
+  /** Resolves when messages are certain to arrive. */
+  ready: Promise<unknown>;
+  /** Of subscribing again; only the newest goes on. */
+  numAttempts: number;
+}
+
+/** Waits between tries to subscribe again; the last one is repeated until it succeeds or nobody listens. */
+const RETRY_MS = [50, 100, 200, 400, 800] as const;
+/** A new reader is refused after this rather than kept waiting for a Redis that is away. */
+const SUBSCRIBE_LIMIT_MS = 2000;
+
 export class ChannelHub {
   readonly #subscriber: Redis;
-  readonly #channels = new Map<
-    string,
-    { listeners: Set<ChannelListener>; ready: Promise<unknown> }
-  >();
+  readonly #channels = new Map<string, Channel>();
   #hasBeenReady: boolean;
+  #isClosed = false;
 
   /** @param subscriber a connection for this hub alone, see connectSubscriber; closed by close() */
   constructor(subscriber: Redis) {
     this.#subscriber = subscriber;
     this.#hasBeenReady = subscriber.status === 'ready';
     subscriber.on('smessage', (channel: string, message: string) => {
-      for (const listener of this.#channels.get(channel)?.listeners ?? [])
-        listener.onMessage(message);
+      const entry = this.#channels.get(channel);
+      // A cluster's client may have subscribed again what was let go while a node was away.
+      if (entry === undefined && !this.#isClosed) void this.#unsubscribe(channel);
+      for (const listener of entry?.listeners ?? []) listener.onMessage(message);
     });
-    subscriber.on('ready', () => {
+    // A cluster says so after each change of its shape, and after each loss of a subscriber's connection.
+    subscriber.on(isCluster(subscriber) ? 'subscribersReady' : 'ready', () => {
       if (this.#hasBeenReady) this.#resubscribe();
       this.#hasBeenReady = true;
     });
@@ -35,12 +51,12 @@ export class ChannelHub {
   async add(channel: string, listener: ChannelListener): Promise<void> {
     let entry = this.#channels.get(channel);
     if (entry === undefined) {
-      entry = { listeners: new Set(), ready: this.#subscriber.ssubscribe(channel) };
+      entry = { listeners: new Set(), ready: this.#subscribe(channel), numAttempts: 0 };
       this.#channels.set(channel, entry);
     }
     entry.listeners.add(listener);
     try {
-      await entry.ready;
+      await within(SUBSCRIBE_LIMIT_MS, entry.ready);
     } catch (error) {
       await this.remove(channel, listener);
       throw new AppError('STREAM_UNAVAILABLE', { cause: error });
@@ -52,23 +68,67 @@ export class ChannelHub {
     if (entry === undefined || !entry.listeners.delete(listener) || entry.listeners.size > 0)
       return;
     this.#channels.delete(channel);
-    // A refusal here means the connection is gone, and with it the subscription.
-    await this.#subscriber.sunsubscribe(channel).catch(() => undefined);
+    await this.#unsubscribe(channel);
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#channels.clear();
     this.#subscriber.disconnect();
   }
 
   #resubscribe(): void {
     for (const [channel, entry] of this.#channels) {
-      entry.ready = this.#subscriber.ssubscribe(channel);
-      entry.ready.then(
-        () => {
-          for (const listener of entry.listeners) listener.onGap();
-        },
-        () => undefined, // The next 'ready' tries again.
-      );
+      const again = this.#subscribeUntilDone(channel, entry);
+      entry.ready = again;
+      void again.then((isDone) => {
+        if (isDone) for (const listener of entry.listeners) listener.onGap();
+      });
     }
+  }
+
+  /** False when it was given up: nobody listens any more, or a newer change of shape began its own. */
+  async #subscribeUntilDone(channel: string, entry: Channel): Promise<boolean> {
+    const attempt = (entry.numAttempts += 1);
+    const isWanted = (): boolean =>
+      this.#channels.get(channel) === entry && entry.numAttempts === attempt;
+    for (let tries = 0; isWanted(); tries += 1) {
+      try {
+        await this.#subscribe(channel);
+        return isWanted();
+      } catch {
+        const waitMs = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)];
+        await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+      }
+    }
+    return false;
+  }
+
+  /** As a promise in every case: a cluster's client throws for a slot that it does not know yet. */
+  async #subscribe(channel: string): Promise<void> {
+    await this.#subscriber.ssubscribe(channel);
+  }
+
+  async #unsubscribe(channel: string): Promise<void> {
+    // A single connection that is away has no subscription any more, and gets none for a channel that is not in the map.
+    if (!isCluster(this.#subscriber) && this.#subscriber.status !== 'ready') return;
+    try {
+      await this.#subscriber.sunsubscribe(channel);
+    } catch {
+      // The connection is gone, and with it the subscription.
+    }
+  }
+}
+
+/** @throws Error when `work` takes longer; it goes on */
+async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no subscription within ${limitMs} ms`)), limitMs);
+  });
+  try {
+    await Promise.race([work, limit]);
+  } finally {
+    clearTimeout(timer);
   }
 }

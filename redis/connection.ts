@@ -1,13 +1,19 @@
-// Connections to Redis: one for commands with the Lua scripts loaded, and one for each subscriber.
+// Connections to Redis, one node or a cluster by the URL alone: one for commands with the Lua scripts loaded, and one for
+// each subscriber. Every script and every multi-key command stays within one hash tag (contracts/redis-keys.ts), so the
+// code above this file does not know which it is.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
+import { Cluster, Redis as Node } from 'ioredis';
+import type { RedisOptions } from 'ioredis';
 import { AppError } from '../contracts/errors.ts';
+import { parseRedisUrl } from './redis-url.ts';
+import type { RedisTarget } from './redis-url.ts';
 
-export type { Redis };
+export type Redis = Node | Cluster;
 
 /** A client whose scripts run by name through `runScript`. */
 export interface RedisSettings {
+  /** See redis-url.ts. */
   readonly url: string;
   /** The folder redis/lua. */
   readonly scriptsFolder: string;
@@ -16,17 +22,31 @@ export interface RedisSettings {
   readonly answerMs?: number;
 }
 
-/** Connects lazily and for ever; a command that cannot be sent fails within about a second instead of waiting. */
-export function connectRedis(settings: RedisSettings): Redis {
-  const client = new Redis(settings.url, {
+/** Of each connection to a node, alone or in a cluster. */
+const nodeOptions = ({ answerMs = 2000 }: RedisSettings) =>
+  ({
     maxRetriesPerRequest: 1,
     connectTimeout: 1000,
-    commandTimeout: settings.answerMs ?? 2000,
+    commandTimeout: answerMs,
     keepAlive: 30_000,
-    retryStrategy: (attempt) =>
-      Math.min(50 * 2 ** Math.min(attempt, 6), 1000) * (0.75 + Math.random() / 2),
     replyMapping: 'legacy',
-  });
+  }) as const satisfies RedisOptions;
+
+/**
+ * A cluster learns of a failover from a refused connection, from MOVED, or by asking this often: a frozen primary
+ * refuses nothing.
+ */
+const SLOTS_REFRESH_MS = 2000;
+/** × 100 ms between them: a command for a shard without a primary fails after some 1.6 s, as one for a dead node does. */
+const MAX_REDIRECTIONS = 16;
+
+/** Connects lazily and for ever; a command that cannot be sent fails within about two seconds instead of waiting. */
+export function connectRedis(settings: RedisSettings): Redis {
+  const target = parseRedisUrl(settings.url);
+  const client: Redis =
+    target.kind === 'cluster'
+      ? connectCluster(target, nodeOptions(settings))
+      : new Node(target.url, { ...nodeOptions(settings), retryStrategy: backOffMs });
   client.on('error', settings.onError);
   for (const file of readdirSync(settings.scriptsFolder)) {
     const match = /^([a-z]+)-(\d+)\.lua$/.exec(file);
@@ -37,11 +57,20 @@ export function connectRedis(settings: RedisSettings): Redis {
   return client;
 }
 
-/** A second connection of the same settings for subscriptions; it never times out waiting and re-subscribes by itself. */
+/**
+ * A second connection of the same settings for subscriptions, one a primary in a cluster; it never gives up.
+ * Subscriptions after a lost connection are the business of ChannelHub.
+ */
 export function connectSubscriber(client: Redis, onError: (error: Error) => void): Redis {
-  const subscriber = client.duplicate({ maxRetriesPerRequest: null, autoResubscribe: true });
+  const subscriber: Redis = isCluster(client)
+    ? client.duplicate([], { shardedSubscribers: true, clusterRetryStrategy: backOffMs })
+    : client.duplicate({ maxRetriesPerRequest: null, autoResubscribe: false });
   subscriber.on('error', onError);
   return subscriber;
+}
+
+export function isCluster(client: Redis): client is Cluster {
+  return client.isCluster;
 }
 
 /**
@@ -64,4 +93,33 @@ export async function runScript(
   } catch (error) {
     throw new AppError('STREAM_UNAVAILABLE', { cause: error });
   }
+}
+
+function connectCluster(
+  target: RedisTarget & { readonly kind: 'cluster' },
+  options: RedisOptions,
+): Cluster {
+  const { username, password, isTls } = target;
+  const client = new Cluster([...target.nodes], {
+    redisOptions: {
+      ...options,
+      ...(username === null ? {} : { username }),
+      ...(password === null ? {} : { password }),
+      ...(isTls ? { tls: {} } : {}),
+    },
+    clusterRetryStrategy: (attempt) => {
+      // No node answered. What waits for one fails with this attempt rather than being sent when its caller has given up.
+      client['flushQueue'](new Error('no node of the cluster answers'));
+      return backOffMs(attempt);
+    },
+    slotsRefreshInterval: SLOTS_REFRESH_MS,
+    maxRedirections: MAX_REDIRECTIONS,
+    // Names are left to TLS, which checks them; ioredis would resolve them first.
+    ...(isTls ? { dnsLookup: (address, answer) => answer(null, address) } : {}),
+  });
+  return client;
+}
+
+function backOffMs(attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 6), 1000) * (0.75 + Math.random() / 2);
 }

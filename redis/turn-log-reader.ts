@@ -1,12 +1,21 @@
 // The reading end of the turn log on Redis: the log by range, and pushes over the process's one subscriber connection.
-import { turnControlChannel, turnLogKey, turnPushChannel } from '../contracts/redis-keys.ts';
+import {
+  turnControlChannel,
+  turnLogKey,
+  turnMetaKey,
+  turnPushChannel,
+} from '../contracts/redis-keys.ts';
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import type { TurnControl, TurnLogReader, TurnSubscription } from '../contracts/turn-log.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { ChannelHub, ChannelListener } from './channel-hub.ts';
+import { runScript } from './connection.ts';
 import type { Redis } from './connection.ts';
 import { decodePush, decodeRow } from './log-codec.ts';
+
+/** Between tries to read what a lost connection swallowed. */
+const HEAL_RETRY_MS = 250;
 
 export class RedisTurnLogReader implements TurnLogReader, TurnControl {
   readonly #redis: Redis;
@@ -36,39 +45,50 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
       last = Math.max(last, entry.n);
       onEntry(entry);
     };
-    return this.#listen(turnPushChannel(turnId), {
-      onMessage: (message) => deliver(decodePush(message)),
-      onGap: () => {
-        // Failing here leaves the gap to the next push or the next 'ready'.
-        void this.read(turnId, last).then(
-          (entries) => entries === 'missing' || entries.forEach(deliver),
-          () => undefined,
-        );
+    return this.#listen(
+      turnPushChannel(turnId),
+      (message) => deliver(decodePush(message)),
+      async () => {
+        const entries = await this.read(turnId, last);
+        if (entries !== 'missing') entries.forEach(deliver);
       },
-    });
+    );
   }
 
   async countReaders(turnId: TurnId): Promise<number> {
-    try {
-      const reply = (await this.#redis.call('PUBSUB', 'SHARDNUMSUB', turnPushChannel(turnId))) as [
-        string,
-        number,
-      ];
-      return Number(reply[1]);
-    } catch (error) {
-      throw new AppError('STREAM_UNAVAILABLE', { cause: error });
-    }
+    const args = [turnPushChannel(turnId)];
+    return Number(await runScript(this.#redis, 'readers', [turnLogKey(turnId)], args));
   }
 
   onCancel(turnId: TurnId, callback: () => void): Promise<TurnSubscription> {
-    return this.#listen(turnControlChannel(turnId), {
-      onMessage: callback,
-      onGap: () => undefined,
+    return this.#listen(turnControlChannel(turnId), callback, async () => {
+      if ((await this.#redis.hget(turnMetaKey(turnId), 'cancel')) !== null) callback();
     });
   }
 
-  async #listen(channel: string, listener: ChannelListener): Promise<TurnSubscription> {
+  /** @param heal brings what a gap swallowed; tried until it succeeds, since no later push need tell of the gap */
+  async #listen(
+    channel: string,
+    onMessage: (message: string) => void,
+    heal: () => Promise<void>,
+  ): Promise<TurnSubscription> {
+    let isOpen = true;
+    const onGap = async (): Promise<void> => {
+      for (let isHealed = false; isOpen && !isHealed;) {
+        isHealed = await heal().then(
+          () => true,
+          () => false,
+        );
+        if (!isHealed) await new Promise((resolve) => setTimeout(resolve, HEAL_RETRY_MS).unref());
+      }
+    };
+    const listener: ChannelListener = { onMessage, onGap: () => void onGap() };
     await this.#hub.add(channel, listener);
-    return { close: () => this.#hub.remove(channel, listener) };
+    return {
+      close: () => {
+        isOpen = false;
+        return this.#hub.remove(channel, listener);
+      },
+    };
   }
 }

