@@ -97,7 +97,7 @@ export async function runScript(
 
 function connectCluster(
   target: RedisTarget & { readonly kind: 'cluster' },
-  options: RedisOptions,
+  options: ReturnType<typeof nodeOptions>,
 ): Cluster {
   const { username, password, isTls } = target;
   const client = new Cluster([...target.nodes], {
