@@ -1,4 +1,4 @@
-// Four projects, one folder each. Real services are started once per run, by the projects that need them.
+// One project a folder; `deploy` is run on demand only (npm run test:deploy). Real services are started once per run, by the projects that need them.
 const transform = {
   '^.+\\.(ts|mjs|js)$': [
     '@swc/jest',
@@ -37,6 +37,7 @@ export default {
     project('contract', true),
     project('integration', true),
     project('e2e', true),
+    project('deploy', false),
   ],
   // Two cores: unit tests use both, tests against services share one set of them (scripts/test.mjs runs those in band).
   maxWorkers: 2,

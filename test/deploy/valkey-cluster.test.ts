@@ -1,0 +1,128 @@
+// The set-up of docs/deploy/valkey-cluster.md: three primaries with a replica each, and the primary that holds a running
+// turn's log killed in mid-turn.
+import { Redis } from 'ioredis';
+import type { TurnId } from '../../contracts/ids.ts';
+import { turnLogKey } from '../../contracts/redis-keys.ts';
+import { parseRedisUrl } from '../../redis/redis-url.ts';
+import { startDeployment } from '../helpers/deployment.ts';
+import { waitFor } from '../helpers/wait-for.ts';
+import { KillTrials } from './kill-trials.ts';
+import type { RunningDeployment } from '../helpers/deployment.ts';
+import type { Victim } from './kill-trials.ts';
+
+const TRIALS = Number(process.env['COLLOQUY_TRIALS'] ?? 10);
+const NUM_NODES = 6;
+
+let cluster: RunningDeployment;
+let trials: KillTrials;
+
+beforeAll(async () => {
+  cluster = await startDeployment('valkey');
+  trials = await KillTrials.start(cluster.env);
+}, 600_000);
+afterAll(async () => {
+  trials.report('Primary of the turn’s slot killed');
+  await trials.system.stop();
+  await cluster.stop();
+}, 120_000);
+
+/** Asks the nodes one after the other until one answers. */
+async function ask<Answer>(question: (node: Redis) => Promise<Answer>): Promise<Answer> {
+  const target = parseRedisUrl(cluster.env['REDIS_URL'] ?? '');
+  const password = target.kind === 'cluster' ? (target.password ?? '') : '';
+  let failure: unknown;
+  for (let index = 1; index <= NUM_NODES; index += 1) {
+    const port = cluster.port(`valkey-${index}`);
+    const node = new Redis({
+      host: '127.0.0.1',
+      port,
+      password,
+      lazyConnect: true,
+      retryStrategy: () => null,
+      maxRetriesPerRequest: 0,
+      replyMapping: 'legacy',
+    });
+    node.on('error', () => undefined);
+    try {
+      await node.connect();
+      return await question(node);
+    } catch (error) {
+      failure = error;
+    } finally {
+      node.disconnect();
+    }
+  }
+  throw failure;
+}
+
+interface ClusterNode {
+  readonly port: number;
+  readonly isPrimary: boolean;
+  readonly isWell: boolean;
+  readonly slots: readonly (readonly [number, number])[];
+}
+
+/** Lines of CLUSTER NODES: id, ip:port@bus, flags, primary, ping, pong, epoch, link, slots… */
+async function clusterNodes(): Promise<ClusterNode[]> {
+  const text = await ask(async (node) => String(await node.call('CLUSTER', 'NODES')));
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const [, address = '', flags = '', , , , , link, ...slots] = line.split(' ');
+      return {
+        port: Number(/:(\d+)@/.exec(address)?.[1]),
+        isPrimary: flags.includes('master'),
+        isWell: !/fail|handshake|noaddr/.test(flags) && link === 'connected',
+        slots: slots.map((range) => {
+          const [from = 0, to = from] = range.split('-').map(Number);
+          return [from, to] as const;
+        }),
+      };
+    });
+}
+
+async function ownerOf(turnId: string): Promise<number> {
+  const slot = await ask(async (node) =>
+    Number(await node.call('CLUSTER', 'KEYSLOT', turnLogKey(turnId as TurnId))),
+  );
+  const owner = (await clusterNodes()).find(({ slots }) =>
+    slots.some(([from, to]) => from <= slot && slot <= to),
+  );
+  return owner?.port ?? 0;
+}
+
+const primaryOfTheTurn: Victim = {
+  kill: async (turnId) => {
+    const port = await ownerOf(turnId);
+    const victim = cluster.processes().find(({ name }) => cluster.port(name) === port);
+    process.kill(victim?.pid ?? 0, 'SIGKILL');
+  },
+  recover: async () => {
+    await waitFor(
+      'every node is back, three of them primaries with slots',
+      async () => {
+        const nodes = await clusterNodes();
+        const serving = nodes.filter(({ isPrimary, slots }) => isPrimary && slots.length > 0);
+        return (
+          nodes.length === NUM_NODES && nodes.every(({ isWell }) => isWell) && serving.length === 3
+        );
+      },
+      60_000,
+    );
+    await waitFor('every replica is in step', async () => {
+      const state = await ask((node) => node.info('replication'));
+      return !state.includes('master_link_status:down');
+    });
+  },
+};
+
+describe('a Valkey cluster', () => {
+  it.each(Array.from({ length: TRIALS }, (_, trial) => trial))(
+    'keeps the reader’s text and stores the turn once when the primary of its log is killed, trial %#',
+    async (trial) => trials.run(trial, primaryOfTheTurn),
+    180_000,
+  );
+
+  it('has billed every turn once', () => trials.expectBilledOnce());
+});
