@@ -1,9 +1,10 @@
 // The set-up of docs/deploy/temporal.md: two full Temporal servers on one PostgreSQL behind HAProxy, one of them killed in
-// mid-turn; with COLLOQUY_TEMPORAL_FAULTS=1 one persistence call in twenty fails as well.
+// mid-turn; then once more with one persistence call in twenty failing as well.
 import { isTemporalReady } from '../../runtime/temporal-namespace.ts';
 import { startDeployment } from '../helpers/deployment.ts';
 import { waitFor } from '../helpers/wait-for.ts';
 import { KillTrials } from './kill-trials.ts';
+import type { ProcessEntry } from '../../runtime/run-files.ts';
 import type { RunningDeployment } from '../helpers/deployment.ts';
 import type { Victim } from './kill-trials.ts';
 
@@ -13,16 +14,32 @@ const SETS: readonly [string, readonly string[]][] = [
   ['two Temporal servers whose persistence fails one call in twenty', ['--faults']],
 ];
 
+/** Errors of the kinds that are injected, as the server has counted them since its start; 0 when it does not answer. */
+async function persistenceFaults(server: ProcessEntry): Promise<number> {
+  try {
+    const text = await (await fetch(server.metrics_url ?? '')).text();
+    const counts = text.matchAll(
+      /^persistence_error_with_type\{error_type="(?:persistence_TimeoutError|serviceerror_Unavailable)".*\} (\d+)$/gm,
+    );
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  } catch {
+    return 0;
+  }
+}
+
 describe.each(SETS)('%s', (title, flags) => {
   let servers: RunningDeployment;
   let trials: KillTrials;
+  let numFaults = 0;
+  const both = (): ProcessEntry[] =>
+    servers.processes().filter(({ name }) => /^temporal-\d$/.test(name));
 
   beforeAll(async () => {
     servers = await startDeployment('temporal', ...flags);
     trials = await KillTrials.start(servers.env);
   }, 900_000);
   afterAll(async () => {
-    trials.report(`${title}, one killed`);
+    trials.report(`${title}, one killed; persistence errors: ${numFaults}`);
     await trials.system.stop();
     await servers.stop();
   }, 120_000);
@@ -32,8 +49,10 @@ describe.each(SETS)('%s', (title, flags) => {
     const name = `temporal-${1 + (trial % 2)}`;
     return {
       kill: async () => {
-        const victim = servers.processes().find((each) => each.name === name);
-        process.kill(victim?.pid ?? 0, 'SIGKILL');
+        const victim = both().find((each) => each.name === name);
+        if (victim === undefined) throw new Error(`${name} does not run.`);
+        numFaults += await persistenceFaults(victim); // its count dies with it
+        process.kill(victim.pid, 'SIGKILL');
       },
       recover: async () => {
         await waitFor(
@@ -56,4 +75,9 @@ describe.each(SETS)('%s', (title, flags) => {
   );
 
   it('has billed every turn once', () => trials.expectBilledOnce());
+
+  it('had persistence calls fail, where that was asked for', async () => {
+    for (const server of both()) numFaults += await persistenceFaults(server);
+    if (flags.includes('--faults')) expect(numFaults).toBeGreaterThan(TRIALS);
+  });
 });

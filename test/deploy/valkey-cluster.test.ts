@@ -12,6 +12,7 @@ import type { Victim } from './kill-trials.ts';
 
 const TRIALS = Number(process.env['COLLOQUY_TRIALS'] ?? 10);
 const NUM_NODES = 6;
+const FROZEN_MS = 10_000;
 
 let cluster: RunningDeployment;
 let trials: KillTrials;
@@ -21,7 +22,7 @@ beforeAll(async () => {
   trials = await KillTrials.start(cluster.env);
 }, 600_000);
 afterAll(async () => {
-  trials.report('Primary of the turn’s slot killed');
+  trials.report('Primary of the turn’s slot killed, then frozen');
   await trials.system.stop();
   await cluster.stop();
 }, 120_000);
@@ -40,6 +41,7 @@ async function ask<Answer>(question: (node: Redis) => Promise<Answer>): Promise<
       lazyConnect: true,
       retryStrategy: () => null,
       maxRetriesPerRequest: 0,
+      commandTimeout: 500,
       replyMapping: 'legacy',
     });
     node.on('error', () => undefined);
@@ -92,12 +94,16 @@ async function ownerOf(turnId: string): Promise<number> {
   return owner?.port ?? 0;
 }
 
+async function signalOwner(turnId: string, signal: NodeJS.Signals): Promise<number> {
+  const port = await ownerOf(turnId);
+  const victim = cluster.processes().find(({ name }) => cluster.port(name) === port);
+  if (victim === undefined) throw new Error(`No node listens on ${port}.`);
+  process.kill(victim.pid, signal);
+  return victim.pid;
+}
+
 const primaryOfTheTurn: Victim = {
-  kill: async (turnId) => {
-    const port = await ownerOf(turnId);
-    const victim = cluster.processes().find(({ name }) => cluster.port(name) === port);
-    process.kill(victim?.pid ?? 0, 'SIGKILL');
-  },
+  kill: async (turnId) => void (await signalOwner(turnId, 'SIGKILL')),
   recover: async () => {
     await waitFor(
       'every node is back, three of them primaries with slots',
@@ -117,10 +123,25 @@ const primaryOfTheTurn: Victim = {
   },
 };
 
+/** Silent for longer than cluster-node-timeout, then back: it finds another primary in its place. */
+const frozenPrimaryOfTheTurn: Victim = {
+  ...primaryOfTheTurn,
+  kill: async (turnId) => {
+    const pid = await signalOwner(turnId, 'SIGSTOP');
+    setTimeout(() => process.kill(pid, 'SIGCONT'), FROZEN_MS);
+  },
+};
+
 describe('a Valkey cluster', () => {
   it.each(Array.from({ length: TRIALS }, (_, trial) => trial))(
     'keeps the reader’s text and stores the turn once when the primary of its log is killed, trial %#',
     async (trial) => trials.run(trial, primaryOfTheTurn),
+    180_000,
+  );
+
+  it.each(Array.from({ length: Math.ceil(TRIALS / 2) }, (_, trial) => trial))(
+    'keeps the reader’s text and stores the turn once when that primary is frozen for ten seconds, trial %#',
+    async (trial) => trials.run(trial, frozenPrimaryOfTheTurn),
     180_000,
   );
 
