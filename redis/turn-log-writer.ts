@@ -19,6 +19,7 @@ import { AppError } from '../contracts/errors.ts';
 import { runScript } from './connection.ts';
 import type { Redis } from './connection.ts';
 import { decodeRow, encodeEntries } from './log-codec.ts';
+import { replicated } from './replication.ts';
 
 export class RedisTurnLogWriter implements TurnLogWriter {
   readonly #redis: Redis;
@@ -38,7 +39,7 @@ export class RedisTurnLogWriter implements TurnLogWriter {
       open.pool,
       JSON.stringify(open),
     ];
-    return (await runScript(this.#redis, 'create', keys(turnId), args)) === 1;
+    return (await this.#write('create', turnId, args)) === 1;
   }
 
   async claim(turnId: TurnId, epoch: number): Promise<ClaimedLog | 'fenced' | 'missing'> {
@@ -70,7 +71,7 @@ export class RedisTurnLogWriter implements TurnLogWriter {
       first.n,
       ...encodeEntries(entries),
     ];
-    return (await runScript(this.#redis, 'append', keys(turnId), args)) as AppendResult;
+    return (await this.#write('append', turnId, args)) as AppendResult;
   }
 
   async restore(
@@ -93,7 +94,7 @@ export class RedisTurnLogWriter implements TurnLogWriter {
       owner.conversationId,
       open.data.pool,
     ];
-    return (await runScript(this.#redis, 'restore', keys(turnId), [
+    return (await this.#write('restore', turnId, [
       ...args,
       ...encodeEntries(entries),
     ])) as AppendResult;
@@ -101,7 +102,7 @@ export class RedisTurnLogWriter implements TurnLogWriter {
 
   async end(turnId: TurnId, closing: readonly TurnEntry[]): Promise<'ok' | 'missing'> {
     const args = [turnPushChannel(turnId), ENDED_LOG_TTL_MS, ...encodeEntries(closing)];
-    return (await runScript(this.#redis, 'end', keys(turnId), args)) as 'ok' | 'missing';
+    return (await this.#write('end', turnId, args)) as 'ok' | 'missing';
   }
 
   async cancel(turnId: TurnId): Promise<boolean> {
@@ -126,6 +127,17 @@ export class RedisTurnLogWriter implements TurnLogWriter {
     await this.#redis.del(...keys(turnId)).catch((error: unknown) => {
       throw new AppError('STREAM_UNAVAILABLE', { cause: error });
     });
+  }
+
+  /** A script that adds entries. What it answered is true of a replica too, so that it stays true when the primary dies. */
+  async #write(
+    script: string,
+    turnId: TurnId,
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
+    const answer = await runScript(this.#redis, script, keys(turnId), args);
+    if (answer === 'ok' || answer === 1) await replicated(this.#redis, turnLogKey(turnId));
+    return answer;
   }
 }
 
