@@ -1,9 +1,14 @@
 // The set-up of docs/deploy/valkey-cluster.md: three primaries with a replica each, and the primary that holds a running
 // turn's log killed in mid-turn.
 import { Redis } from 'ioredis';
-import type { TurnId } from '../../contracts/ids.ts';
+import { newConversationId, newTurnId } from '../../contracts/ids.ts';
+import type { TurnId, UserId } from '../../contracts/ids.ts';
 import { turnLogKey } from '../../contracts/redis-keys.ts';
+import { projectPath } from '../../process/paths.ts';
+import { connectRedis } from '../../redis/connection.ts';
+import { hashSlot } from '../../redis/hash-slot.ts';
 import { parseRedisUrl } from '../../redis/redis-url.ts';
+import { RedisTurnLogWriter } from '../../redis/turn-log-writer.ts';
 import { startDeployment } from '../helpers/deployment.ts';
 import { waitFor } from '../helpers/wait-for.ts';
 import { KillTrials } from './kill-trials.ts';
@@ -58,7 +63,10 @@ async function ask<Answer>(question: (node: Redis) => Promise<Answer>): Promise<
 }
 
 interface ClusterNode {
+  readonly id: string;
   readonly port: number;
+  /** Of a replica; '-' of a primary. */
+  readonly primaryId: string;
   readonly isPrimary: boolean;
   readonly isWell: boolean;
   readonly slots: readonly (readonly [number, number])[];
@@ -71,8 +79,11 @@ async function clusterNodes(): Promise<ClusterNode[]> {
     .trim()
     .split('\n')
     .map((line) => {
-      const [, address = '', flags = '', , , , , link, ...slots] = line.split(' ');
+      const [id = '', address = '', flags = '', primaryId = '', , , , link, ...slots] =
+        line.split(' ');
       return {
+        id,
+        primaryId,
         port: Number(/:(\d+)@/.exec(address)?.[1]),
         isPrimary: flags.includes('master'),
         isWell: !/fail|handshake|noaddr/.test(flags) && link === 'connected',
@@ -84,22 +95,25 @@ async function clusterNodes(): Promise<ClusterNode[]> {
     });
 }
 
-async function ownerOf(turnId: string): Promise<number> {
-  const slot = await ask(async (node) =>
-    Number(await node.call('CLUSTER', 'KEYSLOT', turnLogKey(turnId as TurnId))),
-  );
+async function ownerOf(turnId: string): Promise<ClusterNode> {
+  const slot = hashSlot(turnLogKey(turnId as TurnId));
   const owner = (await clusterNodes()).find(({ slots }) =>
     slots.some(([from, to]) => from <= slot && slot <= to),
   );
-  return owner?.port ?? 0;
+  if (owner === undefined) throw new Error(`Nobody serves slot ${slot}.`);
+  return owner;
+}
+
+function pidOf(port: number): number {
+  const process = cluster.processes().find(({ name }) => cluster.port(name) === port);
+  if (process === undefined) throw new Error(`No node listens on ${port}.`);
+  return process.pid;
 }
 
 async function signalOwner(turnId: string, signal: NodeJS.Signals): Promise<number> {
-  const port = await ownerOf(turnId);
-  const victim = cluster.processes().find(({ name }) => cluster.port(name) === port);
-  if (victim === undefined) throw new Error(`No node listens on ${port}.`);
-  process.kill(victim.pid, signal);
-  return victim.pid;
+  const pid = pidOf((await ownerOf(turnId)).port);
+  process.kill(pid, signal);
+  return pid;
 }
 
 const primaryOfTheTurn: Victim = {
@@ -155,6 +169,51 @@ describe('a Valkey cluster', () => {
     async (trial) => trials.run(trial, frozenPrimaryOfTheTurn()),
     180_000,
   );
+
+  it('counts an entry as written only once a replica has it, and goes on when none answers', async () => {
+    const settings = {
+      url: cluster.env['REDIS_URL'] ?? '',
+      scriptsFolder: projectPath('redis', 'lua'),
+      onError: () => undefined,
+    };
+    // Two: what waits on a connection holds up everything behind it.
+    const [redis, observer] = [connectRedis(settings), connectRedis(settings)];
+    const writer = new RedisTurnLogWriter(redis);
+    const [turnId, conversationId] = [newTurnId(), newConversationId()];
+    const open = { turn_id: turnId, user_turn_id: 'u', conversation_id: conversationId };
+    const append = (n: number): Promise<string> =>
+      writer.append(turnId, 1001, [{ n, type: 'token', data: { text: 'a', ids: [n] } }]);
+    let isAcknowledged = false;
+    let replica = 0;
+    try {
+      const facts = { model: 'm', served_model: 's', pool: 'mini' };
+      await writer.create({ ...open, ...facts }, { userId: 'u' as UserId, conversationId });
+      const owner = await ownerOf(turnId);
+      replica = pidOf(
+        (await clusterNodes()).find(({ primaryId }) => primaryId === owner.id)?.port ?? 0,
+      );
+      expect(await observer.xlen(turnLogKey(turnId))).toBe(1);
+      process.kill(replica, 'SIGSTOP');
+      const appending = append(2).then((answer) => {
+        isAcknowledged = true;
+        return answer;
+      });
+      // It is in the log, so nothing but the replica is waited for.
+      await waitFor(
+        'the primary has the entry',
+        async () => (await observer.xlen(turnLogKey(turnId))) === 2,
+      );
+      expect(isAcknowledged).toBe(false);
+      process.kill(replica, 'SIGCONT');
+      expect(await appending).toBe('ok');
+      process.kill(replica, 'SIGSTOP');
+      expect(await append(3)).toBe('ok');
+    } finally {
+      if (replica !== 0) process.kill(replica, 'SIGCONT');
+      redis.disconnect();
+      observer.disconnect();
+    }
+  });
 
   it('has billed every turn once', () => trials.expectBilledOnce());
 });

@@ -1,16 +1,20 @@
 import { newConversationId, newTurnId } from '../../../contracts/ids.ts';
 import type { UserId } from '../../../contracts/ids.ts';
+import { turnMetaKey } from '../../../contracts/redis-keys.ts';
 import { projectPath } from '../../../process/paths.ts';
 import { ChannelHub } from '../../../redis/channel-hub.ts';
-import { connectRedis, connectSubscriber } from '../../../redis/connection.ts';
+import { connectRedis, connectSubscriber, isCluster } from '../../../redis/connection.ts';
 import { RedisTurnLogReader } from '../../../redis/turn-log-reader.ts';
 import { RedisTurnLogWriter } from '../../../redis/turn-log-writer.ts';
 import { services } from '../../helpers/services.ts';
 
-describe('RedisTurnLogReader', () => {
+describe.each([
+  ['one node', () => services().redisUrl],
+  ['a cluster', () => services().redisClusterUrl],
+])('RedisTurnLogReader on %s', (_name, url) => {
   it('re-subscribes after a lost connection and brings what was appended meanwhile', async () => {
     const redis = connectRedis({
-      url: services().redisUrl,
+      url: url(),
       scriptsFolder: projectPath('redis', 'lua'),
       onError: () => undefined,
     });
@@ -36,8 +40,11 @@ describe('RedisTurnLogReader', () => {
     await writer.create(open, { userId: 'u' as UserId, conversationId: newConversationId() });
     await writer.append(turnId, 1001, [{ n: 2, type: 'token', data: { text: 'a', ids: [1] } }]);
 
-    const lost = new Promise<void>((done) => subscriber.once('close', done));
-    await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    const nodes = isCluster(redis) ? redis.nodes('master') : [redis];
+    const lost = new Promise<void>((done) =>
+      subscriber.once(isCluster(subscriber) ? '-node' : 'close', () => done()),
+    );
+    for (const node of nodes) await node.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     await lost;
     await writer.append(turnId, 1001, [{ n: 3, type: 'token', data: { text: 'b', ids: [2] } }]);
     await writer.append(turnId, 1001, [{ n: 4, type: 'token', data: { text: 'c', ids: [3] } }]);
@@ -45,6 +52,33 @@ describe('RedisTurnLogReader', () => {
 
     expect(new Set(seen)).toEqual(new Set([1, 2, 3, 4]));
     await subscription.close();
+    hub.close();
+    redis.disconnect();
+  });
+
+  it('hears of a cancel that was asked for while its connection was lost', async () => {
+    const redis = connectRedis({
+      url: url(),
+      scriptsFolder: projectPath('redis', 'lua'),
+      onError: () => undefined,
+    });
+    const subscriber = connectSubscriber(redis, () => undefined);
+    const hub = new ChannelHub(subscriber);
+    const [writer, reader] = [new RedisTurnLogWriter(redis), new RedisTurnLogReader(redis, hub)];
+    const turnId = newTurnId();
+    const open = { turn_id: turnId, user_turn_id: 'u', conversation_id: 'c' };
+    const facts = { model: 'm', served_model: 's', pool: 'mini' };
+    const owner = { userId: 'u' as UserId, conversationId: newConversationId() };
+    await writer.create({ ...open, ...facts }, owner);
+    let hear: () => void = () => undefined;
+    const heard = new Promise<void>((resolve) => (hear = resolve));
+    const control = await reader.onCancel(turnId, () => hear());
+    // Marked without a push, as if the push had gone to a connection that was lost.
+    await redis.hset(turnMetaKey(turnId), 'cancel', 1);
+    const nodes = isCluster(redis) ? redis.nodes('master') : [redis];
+    for (const node of nodes) await node.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await heard;
+    await control.close();
     hub.close();
     redis.disconnect();
   });
