@@ -107,8 +107,9 @@ async function compareOnce(
   });
   await other;
   const at = new Map(direct?.map((frame) => [frame.id, frame.at]));
-  // What was there before the second reader came reaches it as one replay, which is no delay of the proxy's.
-  const live = behind?.slice(1) ?? [];
+  // What was there before the second reader was reaches it as a replay, which is no delay of the proxy's.
+  const joinedAt = behind?.[0]?.at ?? 0;
+  const live = (behind ?? []).filter(({ id: each }) => (at.get(each) ?? 0) > joinedAt);
   return {
     delays: live.map((frame) => frame.at - (at.get(frame.id) ?? NaN)).filter(Number.isFinite),
     gaps: gapsOf(live),
