@@ -1,9 +1,11 @@
 // A whole system for e2e tests: `npm start --detach` in a home of its own, as a user would start it.
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { readEndpoints, readProcesses, runFiles } from '../../runtime/run-files.ts';
 import { createTestHome, removeTestHome, ROOT } from './test-home.ts';
+import type { Deployment } from '../../runtime/deploy/deploy-main.ts';
 import type { Endpoints, ProcessEntry } from '../../runtime/run-files.ts';
 import type { HomeFolder } from '../../runtime/home-folder.ts';
 
@@ -42,12 +44,23 @@ export async function runScript(
   return stdout;
 }
 
+/**
+ * What COLLOQUY_DEPLOYMENT says, the run/deployment.json of an `npm run deploy`: with it these tests run on that set-up
+ * instead of on embedded services.
+ */
+function deploymentEnv(): Readonly<Record<string, string>> {
+  const path = process.env['COLLOQUY_DEPLOYMENT'];
+  if (path === undefined) return {};
+  return (JSON.parse(readFileSync(path, 'utf8')) as Deployment).env;
+}
+
 /** Resolves when every process is ready. @throws Error with what the start said */
 export async function startSystem(options: SystemOptions = {}): Promise<TestSystem> {
   const home = createTestHome();
   const files = runFiles(home.run);
   // Services of the machine must not be taken for the test's own.
-  const own = { DATABASE_URL: '', REDIS_URL: '', TEMPORAL_ADDRESS: '', PORT: '0', ...options.env };
+  const none = { DATABASE_URL: '', REDIS_URL: '', TEMPORAL_ADDRESS: '', PORT: '0' };
+  const own = { ...none, ...deploymentEnv(), ...options.env };
   const env = { ...process.env, ...own, COLLOQUY_HOME: home.root };
   const script = (name: string, ...args: string[]): Promise<unknown> =>
     run(process.execPath, [join('scripts', name), ...args], { cwd: ROOT, env });

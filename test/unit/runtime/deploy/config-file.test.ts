@@ -32,7 +32,7 @@ describe('docs/deploy/temporal-dynamic-config.yaml', () => {
     const numShards = 4;
     for (const [name, text] of Object.entries(TEMPORAL_DYNAMIC_CONFIG)) {
       const embedded = JSON.parse(text) as unknown;
-      const isByShard = /MaxPollRPS$/.test(name);
+      const isByShard = name.endsWith('MaxPollRPS');
       expect([name, settings[name]?.[0]?.value]).toEqual([
         name,
         isByShard ? Number(embedded) / numShards : embedded,
