@@ -58,7 +58,7 @@ export class ChannelHub {
     try {
       await within(SUBSCRIBE_LIMIT_MS, entry.ready);
     } catch (error) {
-      await this.remove(channel, listener);
+      void this.remove(channel, listener); // It may have to wait for the same Redis.
       throw new AppError('STREAM_UNAVAILABLE', { cause: error });
     }
   }
@@ -110,13 +110,13 @@ export class ChannelHub {
   }
 
   async #unsubscribe(channel: string): Promise<void> {
+    const isReady = this.#subscriber.status === 'ready';
     // A single connection that is away has no subscription any more, and gets none for a channel that is not in the map.
-    if (!isCluster(this.#subscriber) && this.#subscriber.status !== 'ready') return;
-    try {
-      await this.#subscriber.sunsubscribe(channel);
-    } catch {
-      // The connection is gone, and with it the subscription.
-    }
+    if (!isReady && !isCluster(this.#subscriber)) return;
+    // A refusal means that the connection is gone, and with it the subscription.
+    const leave = async (): Promise<unknown> => this.#subscriber.sunsubscribe(channel);
+    const leaving = leave().catch(() => undefined);
+    if (isReady) await leaving;
   }
 }
 
