@@ -57,8 +57,12 @@ export interface TurnLogWriter {
 }
 
 export interface TurnLogReader {
-  /** Entries with n > after. `missing` when there is no log. */
-  read(turnId: TurnId, after: number): Promise<readonly NumberedEntry[] | 'missing'>;
+  /** Entries with n > after, the first `limit` of them. `missing` when there is no log. */
+  read(
+    turnId: TurnId,
+    after: number,
+    limit?: number,
+  ): Promise<readonly NumberedEntry[] | 'missing'>;
   /** Calls `onEntry` for each entry appended from now on; resolves once that is certain. */
   subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription>;
   /** Readers of the turn over all gateways. */

@@ -1,11 +1,21 @@
-// All event streams of this process: counted, given heartbeats by one timer, and closed together at a drain.
-import type { Gauge } from '../process/metrics.ts';
+// All event streams of this process: counted, given heartbeats by one timer, bounded in the bytes that wait for slow
+// readers, and closed together at a drain.
+import type { Metrics } from '../process/metrics.ts';
 import { HEARTBEAT, reconnectAfter } from './sse.ts';
 
 export interface OpenStream {
-  /** Writes unless the stream is closed. */
+  /** Writes unless the stream is closed, or its reader takes nothing. */
   write(text: string): void;
+  /** Ends it when what waits is sent. */
   close(): void;
+  /** Ends it now; what waits is dropped. */
+  destroy(): void;
+}
+
+export interface StreamLimits {
+  readonly heartbeatMs: number;
+  /** Bytes that may wait for all slow readers together. */
+  readonly streamBufferBytes: number;
 }
 
 /** Readers of a drained gateway come back after this; by then a balancer knows. */
@@ -13,25 +23,59 @@ const RECONNECT_MS = 500;
 
 export class OpenStreams {
   readonly #streams = new Set<OpenStream>();
-  readonly #gauge: Gauge;
+  /** Streams whose reader has taken less than it was given, the longest stalled first, with the bytes that wait. */
+  readonly #stalled = new Map<OpenStream, number>();
+  readonly #metrics: Pick<Metrics, 'sseStreams' | 'sseWaitingBytes'>;
+  readonly #maxWaitingBytes: number;
   readonly #timer: NodeJS.Timeout;
+  #waitingBytes = 0;
 
-  constructor(gauge: Gauge, heartbeatMs: number) {
-    this.#gauge = gauge;
+  constructor(
+    metrics: Pick<Metrics, 'sseStreams' | 'sseWaitingBytes'>,
+    { heartbeatMs, streamBufferBytes }: StreamLimits,
+  ) {
+    this.#metrics = metrics;
+    this.#maxWaitingBytes = streamBufferBytes;
     this.#timer = setInterval(() => {
       for (const stream of this.#streams) stream.write(HEARTBEAT);
     }, heartbeatMs);
     this.#timer.unref();
   }
 
+  /** Bytes that wait for stalled readers. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   add(stream: OpenStream): void {
     this.#streams.add(stream);
-    this.#gauge.set(this.#streams.size);
+    this.#metrics.sseStreams.set(this.#streams.size);
   }
 
   remove(stream: OpenStream): void {
+    this.flowing(stream);
     this.#streams.delete(stream);
-    this.#gauge.set(this.#streams.size);
+    this.#metrics.sseStreams.set(this.#streams.size);
+  }
+
+  /** A reader has stopped taking: `bytes` wait for it. Over the bound, those that have stalled longest are closed. */
+  stalled(stream: OpenStream, bytes: number): void {
+    this.flowing(stream);
+    this.#stalled.set(stream, bytes);
+    this.#count(bytes);
+    for (const longest of this.#stalled.keys()) {
+      if (this.#waitingBytes <= this.#maxWaitingBytes) break;
+      this.flowing(longest);
+      longest.destroy();
+    }
+  }
+
+  /** A reader takes again, or is gone. */
+  flowing(stream: OpenStream): void {
+    const bytes = this.#stalled.get(stream);
+    if (bytes === undefined) return;
+    this.#stalled.delete(stream);
+    this.#count(-bytes);
   }
 
   /** Ends every stream without `done`: its reader resumes elsewhere. */
@@ -41,5 +85,10 @@ export class OpenStreams {
       stream.write(reconnectAfter(RECONNECT_MS));
       stream.close();
     }
+  }
+
+  #count(bytes: number): void {
+    this.#waitingBytes += bytes;
+    this.#metrics.sseWaitingBytes.set(this.#waitingBytes);
   }
 }

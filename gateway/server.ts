@@ -85,7 +85,7 @@ main('gateway', async () => {
     logger,
     graceMs: config.http.disconnectGraceMs,
   });
-  const streams = new OpenStreams(metrics.sseStreams, config.http.heartbeatMs);
+  const streams = new OpenStreams(metrics, config.http);
   const ready = {
     postgres: async () => (await db.query('select 1')).rowCount === 1,
     redis: async () => (await redis.ping()) === 'PONG',

@@ -1,5 +1,5 @@
 // One reader's entries of one turn, in order, each once: subscribe first, read what is there, then follow the pushes. A
-// gap is healed by reading; an expired log by what is stored.
+// gap is healed by reading; an expired log by what is stored. Nothing is kept for a reader that has no room: the log has it.
 import { AppError } from '../contracts/errors.ts';
 import type { ConversationId, TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
@@ -16,14 +16,26 @@ export interface FeedDeps {
 }
 
 export interface FeedHandlers {
-  /** Entries with rising numbers; `end` is the last. */
-  onEntries(entries: readonly NumberedEntry[]): void;
+  /** Entries with rising numbers; `end` is the last. False when the reader has no room: nothing more comes until resume(). */
+  onEntries(entries: readonly NumberedEntry[]): boolean;
   /** The log went away in mid-stream and nothing is stored: the reader should come back later. */
   onLost(): void;
 }
 
 /** A turn without a log is a turn whose Redis was lost: rare, so its readers may poll. */
 const STORE_POLL_MS = 500;
+/** Entries of one read of the log: some hundred kilobytes at most. */
+const PAGE = 512;
+/** Pushes kept while the log is being read; what is dropped beyond is read as well. */
+const MAX_BUFFERED = 256;
+/** Characters handed to a reader at once, unless one entry alone has more. */
+const MAX_DELIVERED_CHARS = 64 * 1024;
+
+/**
+ * `reading`: the log is being read, pushes wait. `live`: pushes pass. `held`: the reader has no room, pushes are dropped.
+ * start and resume lead to `reading`, its end to `live`, a reader without room from either to `held`.
+ */
+type FeedState = 'reading' | 'live' | 'held';
 
 export class TurnFeed {
   readonly #deps: FeedDeps;
@@ -35,8 +47,11 @@ export class TurnFeed {
   #isClosed = false;
   #hasEnded = false;
   #storeTimer: NodeJS.Timeout | undefined;
-  /** Pushes that arrive while the log is being read; null when entries may pass at once. */
-  #buffer: NumberedEntry[] | null = [];
+  #state: FeedState = 'reading';
+  /** Pushes that arrived while the log is being read. */
+  #buffer: NumberedEntry[] = [];
+  /** Entries were dropped or left in the log: they have to be read. */
+  #isBehind = false;
 
   /** @param after the last entry the reader has; 0 for none */
   constructor(
@@ -76,18 +91,25 @@ export class TurnFeed {
    */
   async start(): Promise<void> {
     if (this.#subscription === null) await this.subscribe();
-    const entries = await this.#deps.turnLog.read(this.#turnId, Math.max(0, this.#last - 1));
+    const entries = await this.#deps.turnLog.read(this.#turnId, Math.max(0, this.#last - 1), PAGE);
     if (entries === 'missing') {
       if (!(await this.#startFromStore())) this.#awaitStore();
-      this.#flush();
+      await this.#finishReading();
       return;
     }
     // The entry before tells whether the reader's own number exists.
     if (this.#last > 0 && entries[0]?.n !== this.#last) throw new AppError('INVALID_LAST_EVENT_ID');
-    const isAtEnd = entries.at(-1)?.type === 'end';
-    this.#deliver(mergeTokens(entries.filter((entry) => entry.n > this.#last)));
-    if (isAtEnd) this.#hasEnded = true;
-    this.#flush();
+    if (entries.at(-1)?.type === 'end' && entries.at(-1)?.n === this.#last) this.#hasEnded = true;
+    this.#isBehind = entries.length === PAGE;
+    this.#deliverMerged(entries);
+    await this.#finishReading();
+  }
+
+  /** The reader has room again. */
+  resume(): void {
+    if (this.#state !== 'held') return;
+    this.#state = 'reading';
+    void this.#finishReading();
   }
 
   async close(): Promise<void> {
@@ -99,34 +121,56 @@ export class TurnFeed {
   }
 
   #receive(entry: NumberedEntry): void {
-    if (this.#buffer === null) this.#pass(entry);
-    else this.#buffer.push(entry);
+    if (this.#state === 'live') this.#pass(entry);
+    else if (this.#state === 'reading' && this.#buffer.length < MAX_BUFFERED)
+      this.#buffer.push(entry);
+    else this.#isBehind = true;
   }
 
   #pass(entry: NumberedEntry): void {
     if (this.#isClosed || this.#hasEnded || entry.n <= this.#last) return;
-    if (entry.n > this.#last + 1) void this.#heal();
-    else this.#deliver([entry]);
+    if (entry.n === this.#last + 1) {
+      this.#deliver([entry]);
+      return;
+    }
+    this.#isBehind = true;
+    if (this.#state === 'live') {
+      this.#state = 'reading';
+      void this.#finishReading();
+    }
   }
 
-  #flush(): void {
-    const buffered = this.#buffer ?? [];
-    this.#buffer = null;
-    for (const entry of buffered) this.#pass(entry);
+  /** Reads until nothing is missing, lets the pushes in between pass, and goes live; or stops where the reader has no room. */
+  async #finishReading(): Promise<void> {
+    while (this.#state === 'reading' && !this.#isClosed && !this.#hasEnded) {
+      if (this.#isBehind) {
+        this.#isBehind = false;
+        if (!(await this.#readOn())) return;
+        continue;
+      }
+      const entry = this.#buffer.shift();
+      if (entry !== undefined) this.#pass(entry);
+      else this.#state = 'live';
+    }
+    if (this.#state === 'held') this.#buffer = [];
   }
 
-  /** Pushes were missed: read them, or take the stored turn when the log is gone. */
-  async #heal(): Promise<void> {
-    if (this.#buffer !== null) return;
-    this.#buffer = [];
+  /** One page of what was missed, or the stored turn when the log is gone; false when there is neither. */
+  async #readOn(): Promise<boolean> {
     try {
-      const missed = await this.#deps.turnLog.read(this.#turnId, this.#last);
-      if (missed !== 'missing') this.#deliver(missed);
-      else if (!(await this.#startFromStore())) this.#handlers.onLost();
+      const missed = await this.#deps.turnLog.read(this.#turnId, this.#last, PAGE);
+      if (missed === 'missing') {
+        if (await this.#startFromStore()) return true;
+        this.#handlers.onLost();
+        return false;
+      }
+      this.#isBehind ||= missed.length === PAGE;
+      this.#deliverMerged(missed);
+      return true;
     } catch {
       this.#handlers.onLost(); // The stream closes without `done`, and the reader resumes: nothing is lost.
+      return false;
     }
-    this.#flush();
   }
 
   /** No log and nothing stored: its worker will restore the log, or the turn will be stored without one. */
@@ -148,17 +192,36 @@ export class TurnFeed {
     ]);
     if (replies.length === 0 || request === null) return false;
     if (this.#last > lastEntryOf(replies)) throw new AppError('INVALID_LAST_EVENT_ID');
-    this.#deliver(storedEntries(replies, request, this.#last));
-    this.#hasEnded = true;
+    if (this.#last === lastEntryOf(replies)) this.#hasEnded = true;
+    this.#deliverMerged(storedEntries(replies, request, this.#last));
     return true;
   }
 
+  /** Runs of tokens in one entry each; as many at once as a reader may be given, as long as it has room. */
+  #deliverMerged(entries: readonly NumberedEntry[]): void {
+    let batch: NumberedEntry[] = [];
+    let numChars = 0;
+    for (const entry of mergeTokens(entries.filter(({ n }) => n > this.#last))) {
+      const chars = entry.type === 'token' ? entry.data.text.length : 0;
+      if (numChars > 0 && numChars + chars > MAX_DELIVERED_CHARS) {
+        this.#deliver(batch);
+        if (this.#state === 'held') {
+          this.#isBehind = true;
+          return;
+        }
+        [batch, numChars] = [[], 0];
+      }
+      batch.push(entry);
+      numChars += chars;
+    }
+    this.#deliver(batch);
+  }
+
   #deliver(entries: readonly NumberedEntry[]): void {
-    const fresh = entries.filter((entry) => entry.n > this.#last);
-    const last = fresh.at(-1);
+    const last = entries.at(-1);
     if (last === undefined || this.#isClosed) return;
     this.#last = last.n;
     if (last.type === 'end') this.#hasEnded = true;
-    this.#handlers.onEntries(fresh);
+    if (!this.#handlers.onEntries(entries)) this.#state = 'held';
   }
 }

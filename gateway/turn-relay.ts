@@ -33,8 +33,12 @@ export async function relayEvents(
   begin: Begin = async () => false,
 ): Promise<void> {
   const stream: OpenStream = {
-    write: (text) => void (response.headersSent && !response.writableEnded && response.write(text)),
+    write: (text) => {
+      if (response.headersSent && !response.writableEnded && !response.writableNeedDrain)
+        response.write(text);
+    },
     close: () => void response.end(),
+    destroy: () => void response.destroy(),
   };
   let isFirstToken = true;
   const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, turn.after, {
@@ -44,10 +48,10 @@ export async function relayEvents(
         isFirstToken = false;
         turn.onFirstToken?.();
       }
-      response.write(entries.map((entry) => frameOf(entry) ?? '').join(''));
-      // A reader that does not keep up is let go: it resumes by its last number, at its own pace.
-      if (response.writableLength > deps.http.streamBufferBytes) response.destroy();
+      const hasRoom = response.write(entries.map((entry) => frameOf(entry) ?? '').join(''));
+      if (!hasRoom) hold(deps, response, stream, feed);
       if (feed.hasEnded) response.end();
+      return hasRoom;
     },
     onLost: () => void response.end(),
   });
@@ -77,12 +81,14 @@ export async function relayReply(
       onEntries: (entries) => {
         gathered.push(...entries);
         if (feed.hasEnded) resolve();
+        return true;
       },
       onLost: () => reject(new AppError('STREAM_UNAVAILABLE')),
     });
     const leave = watch(deps, response, turn, feed, {
       write: () => undefined,
       close: () => reject(new AppError('STREAM_UNAVAILABLE')),
+      destroy: () => void response.destroy(),
     });
     response.once('close', () => resolve());
     feed
@@ -97,6 +103,21 @@ export async function relayReply(
   });
   await outcome;
   if (!response.destroyed) response.json(replyOf(gathered));
+}
+
+/**
+ * The socket is full: nothing more is written until the reader has taken all that waits. One that takes nothing for
+ * long is let go (the server closes a socket that times out); it resumes by its last number.
+ */
+function hold(deps: GatewayDeps, response: Response, stream: OpenStream, feed: TurnFeed): void {
+  const { socket } = response;
+  socket?.setTimeout(deps.http.streamStallMs);
+  deps.streams.stalled(stream, response.writableLength);
+  response.once('drain', () => {
+    socket?.setTimeout(0);
+    deps.streams.flowing(stream);
+    feed.resume();
+  });
 }
 
 /** Counts the reader in, and out when the response closes; returns what counts it out early. */

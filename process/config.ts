@@ -41,9 +41,14 @@ export const ENVIRONMENT = z.object({
   STREAM_BUFFER_BYTES: z.coerce
     .number()
     .int()
-    .min(4096)
-    .default(1024 * 1024)
-    .describe('Bytes buffered for one slow reader before its stream is closed; it resumes.'),
+    .min(1024 * 1024)
+    .default(64 * 1024 * 1024)
+    .describe(
+      'Bytes that may wait for all slow readers of a gateway; over it the longest stalled are closed and resume.',
+    ),
+  STREAM_STALL_MS: ms(1000, 600_000)
+    .default(30_000)
+    .describe('A reader that takes nothing for this long is closed; it resumes.'),
   HEARTBEAT_MS: ms(100, 600_000).default(15_000).describe('Interval of SSE comment heartbeats.'),
   DISCONNECT_GRACE_MS: ms(0, 600_000)
     .default(15_000)
@@ -118,6 +123,7 @@ export interface Config {
     readonly port: number;
     readonly maxBodyBytes: number;
     readonly streamBufferBytes: number;
+    readonly streamStallMs: number;
     readonly heartbeatMs: number;
     readonly disconnectGraceMs: number;
     readonly drainMs: number;
@@ -159,6 +165,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       port: each.PORT,
       maxBodyBytes: each.MAX_BODY_BYTES,
       streamBufferBytes: each.STREAM_BUFFER_BYTES,
+      streamStallMs: each.STREAM_STALL_MS,
       heartbeatMs: each.HEARTBEAT_MS,
       disconnectGraceMs: each.DISCONNECT_GRACE_MS,
       drainMs: each.DRAIN_MS,

@@ -18,6 +18,7 @@ export interface Metrics {
   readonly turns: Counter<'outcome' | 'tier' | 'pool'>;
   readonly engineStep: Histogram<'pool'>;
   readonly sseStreams: Gauge;
+  readonly sseWaitingBytes: Gauge;
 }
 
 export function createMetrics(): Metrics {
@@ -61,5 +62,10 @@ export function createMetrics(): Metrics {
       registers,
     }),
     sseStreams: new Gauge({ name: 'colloquy_sse_streams', help: 'Open event streams', registers }),
+    sseWaitingBytes: new Gauge({
+      name: 'colloquy_sse_waiting_bytes',
+      help: 'Bytes that wait for readers that have stalled',
+      registers,
+    }),
   };
 }

@@ -102,8 +102,12 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
     this.#logs.delete(turnId);
   }
 
-  async read(turnId: TurnId, after: number): Promise<readonly NumberedEntry[] | 'missing'> {
-    return this.#logs.get(turnId)?.entries.slice(after) ?? 'missing';
+  async read(
+    turnId: TurnId,
+    after: number,
+    limit = Infinity,
+  ): Promise<readonly NumberedEntry[] | 'missing'> {
+    return this.#logs.get(turnId)?.entries.slice(after, after + limit) ?? 'missing';
   }
 
   subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription> {

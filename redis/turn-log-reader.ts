@@ -26,9 +26,17 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
     this.#hub = hub;
   }
 
-  async read(turnId: TurnId, after: number): Promise<readonly NumberedEntry[] | 'missing'> {
+  async read(
+    turnId: TurnId,
+    after: number,
+    limit?: number,
+  ): Promise<readonly NumberedEntry[] | 'missing'> {
     try {
-      const rows = await this.#redis.xrange(turnLogKey(turnId), `(${after}-0`, '+');
+      const [key, from] = [turnLogKey(turnId), `(${after}-0`];
+      const rows =
+        limit === undefined
+          ? await this.#redis.xrange(key, from, '+')
+          : await this.#redis.xrange(key, from, '+', 'COUNT', limit);
       if (rows.length > 0) return rows.map(decodeRow);
       return (await this.#redis.exists(turnLogKey(turnId))) === 1 ? [] : 'missing';
     } catch (error) {

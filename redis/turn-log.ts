@@ -15,8 +15,12 @@ export class RedisTurnLog extends RedisTurnLogWriter implements TurnLogReader, T
     this.#reader = new RedisTurnLogReader(redis, hub);
   }
 
-  read(turnId: TurnId, after: number): Promise<readonly NumberedEntry[] | 'missing'> {
-    return this.#reader.read(turnId, after);
+  read(
+    turnId: TurnId,
+    after: number,
+    limit?: number,
+  ): Promise<readonly NumberedEntry[] | 'missing'> {
+    return this.#reader.read(turnId, after, limit);
   }
 
   subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription> {

@@ -114,6 +114,8 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
     const turnId = await created();
     await log.append(turnId, EPOCH, [token(2, 'a'), token(3, 'b'), token(4, 'c')]);
     expect(await log.read(turnId, 2)).toEqual([token(3, 'b'), token(4, 'c')]);
+    expect(await log.read(turnId, 1, 2)).toEqual([token(2, 'a'), token(3, 'b')]);
+    expect(await log.read(turnId, 3, 2)).toEqual([token(4, 'c')]);
     expect(await log.read(turnId, 4)).toEqual([]);
     expect(await log.read(newTurnId(), 0)).toBe('missing');
   });

@@ -23,7 +23,6 @@ export interface GatewayOptions {
   readonly catalog?: Catalog;
   readonly dispatch?: TurnDispatch;
   readonly disconnectGraceMs?: number;
-  readonly streamBufferBytes?: number;
 }
 
 export interface GatewayHarness {
@@ -59,7 +58,8 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       logger,
       graceMs: options.disconnectGraceMs ?? 60_000,
     });
-    const streams = new OpenStreams(metrics.sseStreams, 60_000);
+    const limits = { heartbeatMs: 60_000, streamBufferBytes: 64 * 1024 * 1024 };
+    const streams = new OpenStreams(metrics, limits);
     const app = createApp({
       db: turns.db,
       turnLog,
@@ -74,11 +74,11 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       http: {
         host: '127.0.0.1',
         port: 0,
-        heartbeatMs: 60_000,
+        ...limits,
+        streamStallMs: 30_000,
         drainMs: 0,
         maxBodyBytes: MAX_BODY_BYTES,
         disconnectGraceMs: options.disconnectGraceMs ?? 60_000,
-        streamBufferBytes: options.streamBufferBytes ?? 1024 * 1024,
       },
       ready: { always: () => true },
     });

@@ -101,6 +101,19 @@ describe('storedEntries', () => {
     );
   });
 
+  it('cuts a long text where entries ended, so that a reader can resume behind each part', () => {
+    const parts = Array.from({ length: 30 }, (_, index) => String(index % 10).repeat(9_000));
+    const turn = stored([...parts.slice(0, 10), '', ...parts.slice(10)]);
+    const all = storedEntries([turn], request, 0).filter(({ type }) => type === 'token');
+    expect(textOf(all)).toBe(parts.join(''));
+    expect(all.length).toBe(5);
+    expect(Math.max(...all.map((entry) => textOf([entry]).length))).toBeLessThanOrEqual(64 * 1024);
+    for (const [index, { n }] of all.entries())
+      expect(textOf(all.slice(0, index + 1)) + textOf(storedEntries([turn], request, n))).toBe(
+        parts.join(''),
+      );
+  });
+
   it('shows an error directly before the end', () => {
     const entries = storedEntries(
       [stored(['a'], { errorCode: 'OVERLOADED', finishReason: 'error' })],
