@@ -2,6 +2,7 @@
 // readers, and closed together at a drain.
 import type { Metrics } from '../process/metrics.ts';
 import { HEARTBEAT, reconnectAfter } from './sse.ts';
+import { Turnstile } from './turnstile.ts';
 
 export interface OpenStream {
   /** Writes unless the stream is closed, or its reader takes nothing. */
@@ -21,7 +22,12 @@ export interface StreamLimits {
 /** Readers of a drained gateway come back after this; by then a balancer knows. */
 const RECONNECT_MS = 500;
 
+/** Enough to hide Redis's answer time; each page is a millisecond or two of this process. */
+const REPLAYS_AT_A_TIME = 2;
+
 export class OpenStreams {
+  /** Through which further pages of long replays are read. */
+  readonly replays = new Turnstile(REPLAYS_AT_A_TIME);
   readonly #streams = new Set<OpenStream>();
   /** Streams whose reader has taken less than it was given, the longest stalled first, with the bytes that wait. */
   readonly #stalled = new Map<OpenStream, number>();

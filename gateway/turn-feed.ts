@@ -7,12 +7,14 @@ import type { TurnLogReader, TurnSubscription } from '../contracts/turn-log.ts';
 import type { Db } from '../postgres/pool.ts';
 import { findRequest } from '../postgres/turn-requests.ts';
 import { findReplies } from '../postgres/turns.ts';
+import type { OpenStreams } from './open-streams.ts';
 import { mergeTokens } from './replay.ts';
 import { lastEntryOf, storedEntries } from './stored-stream.ts';
 
 export interface FeedDeps {
   readonly db: Db;
   readonly turnLog: TurnLogReader;
+  readonly streams: Pick<OpenStreams, 'replays'>;
 }
 
 export interface FeedHandlers {
@@ -24,8 +26,8 @@ export interface FeedHandlers {
 
 /** A turn without a log is a turn whose Redis was lost: rare, so its readers may poll. */
 const STORE_POLL_MS = 500;
-/** Entries of one read of the log: some hundred kilobytes at most. */
-const PAGE = 512;
+/** Entries of one read of the log: some hundred kilobytes at most, and all of most replies. */
+const PAGE = 128;
 /** Pushes kept while the log is being read; what is dropped beyond is read as well. */
 const MAX_BUFFERED = 256;
 /** Characters handed to a reader at once, unless one entry alone has more. */
@@ -145,7 +147,7 @@ export class TurnFeed {
     while (this.#state === 'reading' && !this.#isClosed && !this.#hasEnded) {
       if (this.#isBehind) {
         this.#isBehind = false;
-        if (!(await this.#readOn())) return;
+        if (!(await this.#deps.streams.replays.pass(() => this.#readOn()))) return;
         continue;
       }
       const entry = this.#buffer.shift();
@@ -157,6 +159,7 @@ export class TurnFeed {
 
   /** One page of what was missed, or the stored turn when the log is gone; false when there is neither. */
   async #readOn(): Promise<boolean> {
+    if (this.#isClosed) return false;
     try {
       const missed = await this.#deps.turnLog.read(this.#turnId, this.#last, PAGE);
       if (missed === 'missing') {

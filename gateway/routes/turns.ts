@@ -55,11 +55,16 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
 
   router.get('/v1/conversations/:id/turns/:turn/stream', async (request, response) => {
     noQuery.parse(request.query);
-    const { conversationId } = await conversationOf(db, request, response);
+    // One look-up: a request's row goes with its conversation. When everybody comes back at once, this is what they ask.
     // The stream of any of a turn's replies is that of the turn.
-    const found = await findRequestOfReply(db, turnIdOf(request.params['turn']));
-    if (found?.conversationId !== conversationId) throw new AppError('TURN_NOT_FOUND');
-    const { turnId } = found;
+    const { id, turn } = request.params;
+    const found = isUuid(turn) ? await findRequestOfReply(db, turn.toLowerCase() as TurnId) : null;
+    const isTheirs = found?.userId === principalOf(response).userId;
+    if (!isTheirs || found.conversationId !== id.toLowerCase()) {
+      await conversationOf(db, request, response);
+      throw new AppError('TURN_NOT_FOUND');
+    }
+    const { conversationId, turnId } = found;
     await relayEvents(deps, response, { conversationId, turnId, after: lastEventId(request) });
   });
 
@@ -75,11 +80,6 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     await Promise.all(asked.map(({ turnId }) => cancelTurn(deps, conversationId, turnId)));
     response.status(204).end();
   });
-}
-
-function turnIdOf(id: unknown): TurnId {
-  if (typeof id !== 'string' || !isUuid(id)) throw new AppError('TURN_NOT_FOUND');
-  return id.toLowerCase() as TurnId;
 }
 
 /** Keys are the caller's own; any printable text of up to 255 characters. */

@@ -4,6 +4,7 @@ import { newConversationId, newTurnId } from '../../../contracts/ids.ts';
 import type { TurnId, UserId } from '../../../contracts/ids.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import type { TurnSubscription } from '../../../contracts/turn-log.ts';
+import { Turnstile } from '../../../gateway/turnstile.ts';
 import { TurnFeed } from '../../../gateway/turn-feed.ts';
 import type { FeedDeps } from '../../../gateway/turn-feed.ts';
 import { MemoryTurnLog } from '../../../redis/memory-turn-log.ts';
@@ -25,6 +26,8 @@ class LossyLog extends MemoryTurnLog {
 }
 
 type Happening = 'append' | 'lose' | 'fill' | 'empty' | 'wait';
+
+const streams = { replays: new Turnstile(2) };
 
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -64,7 +67,7 @@ describe('TurnFeed', () => {
         let [hasRoom, toLose] = [true, 0];
         const seen: NumberedEntry[] = [];
         log.isLost = () => (toLose > 0 ? (toLose--, true) : false);
-        const deps = { turnLog: log } as unknown as FeedDeps;
+        const deps = { turnLog: log, streams } as unknown as FeedDeps;
         const feed = new TurnFeed(deps, conversationId, turnId, 0, {
           onEntries: (entries) => {
             seen.push(...entries);

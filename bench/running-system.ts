@@ -1,0 +1,32 @@
+// The running system that COLLOQUY_HOME describes, as benches see it.
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+export interface RunningSystem {
+  readonly home: string;
+  readonly gateway: string;
+  readonly temporal: string;
+  readonly postgres: string;
+  readonly redis: string;
+  readonly tokens: Readonly<Record<string, string>>;
+  readonly processes: readonly RunningProcess[];
+}
+
+export interface RunningProcess {
+  readonly name: string;
+  readonly kind: string;
+  readonly pid: number;
+  readonly metrics_url?: string;
+}
+
+/** @throws Error when nothing runs there */
+export function runningSystem(): RunningSystem {
+  const home = resolve(process.env['COLLOQUY_HOME'] ?? '.colloquy');
+  const read = (file: string): unknown => JSON.parse(readFileSync(join(home, 'run', file), 'utf8'));
+  try {
+    const endpoints = read('endpoints.json') as Omit<RunningSystem, 'home' | 'processes'>;
+    return { ...endpoints, home, processes: read('processes.json') as RunningProcess[] };
+  } catch (error) {
+    throw new Error(`No system runs in ${home}: npm start -- --detach first.`, { cause: error });
+  }
+}

@@ -1,0 +1,73 @@
+// npm run bench:streams -- NAME [options]: one bench of the streams, on the running system that COLLOQUY_HOME describes.
+//   idle        10,000 open streams in one gateway: memory of each, and append → socket with tokens on 1,000 of them
+//   slow        readers beside stalled ones, slow headers, and a storm of reconnects
+//   redis-cost  commands and bytes per 1,000 tokens
+// Each prints JSON lines, then writes them and a Markdown table to --out (default COLLOQUY_HOME/bench).
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Report } from '../engine/report.ts';
+import { runningSystem } from '../running-system.ts';
+import { runIdle } from './idle.ts';
+import { runRedisCost } from './redis-cost.ts';
+import { runSlow } from './slow.ts';
+import { onStage } from './stage.ts';
+import type { Stage } from './stage.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    out: { type: 'string' },
+    streams: { type: 'string', default: '10000' },
+    flowing: { type: 'string', default: '1000' },
+    rates: { type: 'string', default: '1000,2000,4000' },
+    rate: { type: 'string', default: '2000' },
+    seconds: { type: 'string', default: '10' },
+    stalled: { type: 'string', default: '1000' },
+    'slow-headers': { type: 'string', default: '500' },
+    reconnects: { type: 'string', default: '1000' },
+    tokens: { type: 'string', default: '1000' },
+    'token-ms': { type: 'string', default: '3,10,25,80' },
+    'flush-ms': { type: 'string', default: '10' },
+    'flush-tokens': { type: 'string', default: '64' },
+  },
+});
+const numbers = (text: string): number[] => text.split(',').map(Number);
+
+const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
+  idle: (stage) =>
+    runIdle(stage, {
+      streams: Number(values.streams),
+      flowing: Number(values.flowing),
+      rates: numbers(values.rates),
+      seconds: Number(values.seconds),
+    }),
+  slow: (stage) =>
+    runSlow(stage, {
+      flowing: Number(values.flowing),
+      rate: Number(values.rate),
+      seconds: Number(values.seconds),
+      stalled: Number(values.stalled),
+      slowHeaders: Number(values['slow-headers']),
+      reconnects: Number(values.reconnects),
+    }),
+  'redis-cost': (stage) =>
+    runRedisCost(stage, {
+      tokens: Number(values.tokens),
+      tokenMs: numbers(values['token-ms']),
+      flushMs: Number(values['flush-ms']),
+      flushTokens: Number(values['flush-tokens']),
+    }),
+};
+
+async function main(): Promise<void> {
+  const name = positionals[0] ?? '';
+  const run = BENCHES[name];
+  if (run === undefined) throw new Error(`name a bench: ${Object.keys(BENCHES).join(', ')}`);
+  const system = runningSystem();
+  const out = values.out ?? join(system.home, 'bench');
+  mkdirSync(out, { recursive: true });
+  await onStage(system, new Report(out, `streams-${name}`), run);
+}
+
+void main();
