@@ -22,8 +22,8 @@ export interface StreamLimits {
 /** Readers of a drained gateway come back after this; by then a balancer knows. */
 const RECONNECT_MS = 500;
 
-/** Enough to hide Redis's answer time; each page is a millisecond or two of this process. */
-const REPLAYS_AT_A_TIME = 2;
+/** Each page is a millisecond or two of this process; between two of them, live text passes. */
+const REPLAYS_AT_A_TIME = 1;
 
 export class OpenStreams {
   /** Through which further pages of long replays are read. */

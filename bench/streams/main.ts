@@ -2,12 +2,14 @@
 //   idle        10,000 open streams in one gateway: memory of each, and append → socket with tokens on 1,000 of them
 //   slow        readers beside stalled ones, slow headers, and a storm of reconnects
 //   redis-cost  commands and bytes per 1,000 tokens
+//   direct      400 tokens through Redis and the gateway beside the engine's own stream
 // Each prints JSON lines, then writes them and a Markdown table to --out (default COLLOQUY_HOME/bench).
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Report } from '../engine/report.ts';
 import { runningSystem } from '../running-system.ts';
+import { runDirect } from './direct.ts';
 import { runIdle } from './idle.ts';
 import { runRedisCost } from './redis-cost.ts';
 import { runSlow } from './slow.ts';
@@ -30,6 +32,8 @@ const { values, positionals } = parseArgs({
     'token-ms': { type: 'string', default: '3,10,25,80' },
     'flush-ms': { type: 'string', default: '10' },
     'flush-tokens': { type: 'string', default: '64' },
+    'reply-tokens': { type: 'string', default: '400' },
+    pairs: { type: 'string', default: '10' },
   },
 });
 const numbers = (text: string): number[] => text.split(',').map(Number);
@@ -63,11 +67,18 @@ const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
 async function main(): Promise<void> {
   const name = positionals[0] ?? '';
   const run = BENCHES[name];
-  if (run === undefined) throw new Error(`name a bench: ${Object.keys(BENCHES).join(', ')}`);
+  if (run === undefined && name !== 'direct')
+    throw new Error(`name a bench: ${Object.keys(BENCHES).join(', ')}, direct`);
   const system = runningSystem();
   const out = values.out ?? join(system.home, 'bench');
   mkdirSync(out, { recursive: true });
-  await onStage(system, new Report(out, `streams-${name}`), run);
+  const report = new Report(out, `streams-${name}`);
+  if (run !== undefined) await onStage(system, report, run);
+  else
+    await runDirect(system, report, {
+      pairs: Number(values.pairs),
+      tokens: Number(values['reply-tokens']),
+    });
 }
 
 void main();

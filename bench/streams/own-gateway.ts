@@ -25,7 +25,11 @@ export interface OwnGateway {
 const TOKENS = { free: 'cq_b1', paid: 'cq_b2', enterprise: 'cq_b3', admin: 'cq_b4' };
 const COLLECT_MS = 1500;
 
-export async function startOwnGateway(system: RunningSystem): Promise<OwnGateway> {
+/** @param env of the gateway, beside what names the services */
+export async function startOwnGateway(
+  system: RunningSystem,
+  env: Readonly<Record<string, string>> = {},
+): Promise<OwnGateway> {
   const name = `bench_${process.pid}`;
   await onServer(system.postgres, `drop database if exists ${name} with (force)`);
   await onServer(system.postgres, `create database ${name}`);
@@ -52,6 +56,7 @@ export async function startOwnGateway(system: RunningSystem): Promise<OwnGateway
         REDIS_URL: system.redis,
         TEMPORAL_ADDRESS: system.temporal,
         PORT: '0',
+        ...env,
       },
     },
   );

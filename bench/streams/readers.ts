@@ -84,15 +84,17 @@ export class Readers {
     await this.#tell(() => ({ do: 'reconnect', count: each, overMs }));
   }
 
-  /** Resolves when every connection has had an event. @throws Error after a minute */
+  /** Resolves when every connection has had an event. @throws Error after two minutes and a half */
   async settled(): Promise<void> {
-    for (let tries = 0; tries < 600; tries += 1) {
-      const { waiting, refused } = await this.report();
+    let waiting = NaN;
+    for (let tries = 0; tries < 1500; tries += 1) {
+      const { refused, ...seen } = await this.report();
+      waiting = seen.waiting;
       if (refused > 0) throw new Error(`${refused} connections were refused`);
       if (waiting === 0) return;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    throw new Error('connections have had no event for a minute');
+    throw new Error(`${waiting} connections have had no event for long`);
   }
 
   async forget(): Promise<void> {

@@ -69,9 +69,9 @@ export async function runSlow(stage: Stage, options: SlowOptions): Promise<void>
   const stalled = new Readers(1);
   await stalled.open(gateway, Array<MadeTurn>(options.stalled).fill(long), 4000, true);
   // The kernel takes some megabytes for each before the gateway feels that nobody reads.
-  await sleep(6000);
-  const besideStalled = await run();
-  tell(`${options.stalled} readers that take nothing`, besideStalled, {
+  tell(`${options.stalled} readers that take nothing, while they fill`, await run());
+  await full(stage);
+  tell(`${options.stalled} readers that take nothing`, await run(), {
     waitingBytes: await waitingBytes(stage),
     stalledClosed: (await stalled.report()).closed,
   });
@@ -123,6 +123,17 @@ function slowHeaders(port: number, count: number): Socket[] {
     if (sockets.every(({ destroyed }) => destroyed)) clearInterval(timer);
   }, 10);
   return sockets;
+}
+
+/** Resolves when no more readers stall, or after a minute. */
+async function full(stage: Stage): Promise<void> {
+  let before = -1;
+  for (let tries = 0; tries < 30; tries += 1) {
+    const now = await waitingBytes(stage);
+    if (now === before && now > 0) return;
+    before = now;
+    await sleep(2000);
+  }
 }
 
 async function waitingBytes({ gateway }: Stage): Promise<number> {

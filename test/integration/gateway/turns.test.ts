@@ -18,6 +18,8 @@ let harness: GatewayHarness;
 let caller: Caller;
 let other: Caller;
 let model: ReturnType<typeof fakeServedModel>;
+/** Of the pool `mini`, which has no worker but in tests that start one. */
+const mini = fakeServedModel({ reply: REPLY });
 let stopPool: () => Promise<void>;
 /** Opened to let the held model go on; held again by a test that needs a running turn. */
 let gate = { promise: Promise.resolve(), open: (): void => undefined };
@@ -425,6 +427,50 @@ describe('cancel', () => {
       (await turnsOf(id)).find((turn) => turn['turn_id'] === turnIdOf(gone)),
     );
     expect(stored).toMatchObject({ finish_reason: 'cancelled' });
+  });
+});
+
+describe('a tab that closes while its turn waits in the queue', () => {
+  const patient = { catalog: loadCatalog(projectPath('config', 'catalog.yaml')) };
+
+  it('never starts the turn once the grace is over, though workers come', async () => {
+    const gateway = await harness.startGateway({ ...patient, disconnectGraceMs: 50 });
+    const id = await newConversation(caller);
+    const numBefore = mini.engine.numSubmitted;
+    const waiting = await takeTurn({ ...caller, gateway }, id, {
+      content: 'Hello',
+      model: 'colloquy-mini',
+    });
+    await waiting.until(({ event }) => event === 'open');
+    waiting.close();
+    const stored = await waitFor('the turn is stored', async () =>
+      (await turnsOf(id)).find((turn) => turn['turn_id'] === turnIdOf(waiting)),
+    );
+    expect(stored).toMatchObject({ finish_reason: 'cancelled', content: '' });
+    const stopMini = await harness.turns.startPool('mini', mini);
+    const next = await takeTurn(caller, id, { content: 'Hello again', model: 'colloquy-mini' });
+    await next.ended;
+    await stopMini();
+    expect(textOf(next.events)).toBe(REPLY);
+    expect(mini.engine.numSubmitted).toBe(numBefore + 1);
+  });
+
+  it('lets the turn go on for a reader who comes back inside the grace', async () => {
+    const gateway = await harness.startGateway({ ...patient, disconnectGraceMs: 5000 });
+    const id = await newConversation(caller);
+    const waiting = await takeTurn({ ...caller, gateway }, id, {
+      content: 'Hello',
+      model: 'colloquy-mini',
+    });
+    await waiting.until(({ event }) => event === 'open');
+    waiting.close();
+    await waiting.ended;
+    const back = await resumeTurn({ ...caller, gateway }, id, turnIdOf(waiting), 1);
+    const stopMini = await harness.turns.startPool('mini', mini);
+    await back.ended;
+    await stopMini();
+    expect(textOf(back.events)).toBe(REPLY);
+    expect(back.events.at(-1)).toMatchObject({ data: { finish_reason: 'stop' } });
   });
 });
 

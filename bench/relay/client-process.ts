@@ -1,0 +1,77 @@
+// Process: sends prepared requests, so many at a time, reads each answer to its end and counts the text that came.
+import { Agent, request } from 'node:http';
+import { Histogram } from '../histogram.ts';
+import type { HistogramData } from '../histogram.ts';
+import type { RelayRequest } from './contender.ts';
+
+export interface ClientTask {
+  readonly requests: readonly RelayRequest[];
+  readonly inFlight: number;
+}
+
+export interface ClientReport {
+  readonly seconds: number;
+  readonly answers: number;
+  readonly failures: number;
+  /** Occurrences of the upstream's token in what came. */
+  readonly tokens: number;
+  readonly firstTokenMs: HistogramData;
+  readonly doneMs: HistogramData;
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 1024 });
+
+function send(
+  asked: RelayRequest,
+  firstTokenMs: Histogram,
+  doneMs: Histogram,
+): Promise<{ isOk: boolean; tokens: number }> {
+  const begun = performance.now();
+  return new Promise((resolve) => {
+    let [tokens, rest] = [0, ''];
+    const sent = request(asked.url, { method: 'POST', agent, headers: asked.headers }, (answer) => {
+      answer.setEncoding('latin1');
+      answer.on('data', (chunk: string) => {
+        const text = rest + chunk;
+        const found = text.split(' word').length - 1;
+        if (found > 0 && tokens === 0) firstTokenMs.add(performance.now() - begun);
+        tokens += found;
+        // A token may be cut between chunks; one that was counted is not kept.
+        rest = text.slice(Math.max(text.lastIndexOf(' word') + 5, text.length - 4));
+      });
+      answer.on('end', () => {
+        doneMs.add(performance.now() - begun);
+        resolve({ isOk: answer.statusCode === 200, tokens });
+      });
+      answer.on('error', () => resolve({ isOk: false, tokens }));
+    });
+    sent.on('error', () => resolve({ isOk: false, tokens: 0 }));
+    sent.end(asked.body);
+  });
+}
+
+async function work({ requests, inFlight }: ClientTask): Promise<ClientReport> {
+  const [firstTokenMs, doneMs] = [new Histogram(), new Histogram()];
+  let [next, answers, failures, tokens] = [0, 0, 0, 0];
+  const begun = performance.now();
+  const one = async (): Promise<void> => {
+    for (let asked = requests[next++]; asked !== undefined; asked = requests[next++]) {
+      const result = await send(asked, firstTokenMs, doneMs);
+      if (result.isOk) answers += 1;
+      else failures += 1;
+      tokens += result.tokens;
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, one));
+  return {
+    seconds: (performance.now() - begun) / 1000,
+    answers,
+    failures,
+    tokens,
+    firstTokenMs: firstTokenMs.data(),
+    doneMs: doneMs.data(),
+  };
+}
+
+process.on('message', (task: ClientTask) => void work(task).then((said) => process.send?.(said)));
+process.once('disconnect', () => process.exit(0));
