@@ -24,6 +24,11 @@ import { OpenStreams } from './open-streams.ts';
 const REDIS_ANSWER_MS = 800;
 /** … the store once. */
 const DATABASE_ANSWER_MS = 1500;
+/**
+ * Connections that the kernel may hold for us. When all readers of a gateway that died come at once, Node's own 511 are
+ * soon full, and whoever is dropped then tries again only after a second, or hangs.
+ */
+const LISTEN_BACKLOG = 4096;
 
 main('gateway', async () => {
   const { config, identity, logger, shutdown, catalog, metrics } = startProcess(
@@ -110,13 +115,20 @@ main('gateway', async () => {
     leastWaiting: (pool) => leastWaiting(redis, pool),
   });
   const server = createServer(
-    { keepAliveTimeout: 65_000, headersTimeout: 20_000, requestTimeout: 60_000 },
+    {
+      keepAliveTimeout: 65_000,
+      headersTimeout: 10_000,
+      requestTimeout: 60_000,
+      // Node looks this often for requests that are over their time; sockets that never finish a header live no longer.
+      connectionsCheckingInterval: 5000,
+    },
     app,
   );
   server.on('clientError', answerClientError);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(config.http.port, config.http.host, resolve);
+    const { port, host } = config.http;
+    server.listen({ port, host, backlog: LISTEN_BACKLOG }, resolve);
   });
   shutdown.onStop('http', async () => {
     const closed = new Promise((resolve) => server.close(resolve));

@@ -48,7 +48,12 @@ export async function startLiteLlm(home: string, upstream: string): Promise<Rela
   const child = run(
     command,
     ['--config', config, '--host', '127.0.0.1', '--port', String(port), '--num_workers', '1'],
-    { LITELLM_MODE: 'PRODUCTION', LITELLM_LOG: 'ERROR', LITELLM_LOCAL_MODEL_COST_MAP: 'True' },
+    {
+      LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY: 'true',
+      LITELLM_MODE: 'PRODUCTION',
+      LITELLM_LOG: 'ERROR',
+      LITELLM_LOCAL_MODEL_COST_MAP: 'True',
+    },
     join(home, 'bench', 'litellm.log'),
   );
   const base = `http://127.0.0.1:${port}`;

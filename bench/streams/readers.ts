@@ -86,15 +86,16 @@ export class Readers {
 
   /** Resolves when every connection has had an event. @throws Error after two minutes and a half */
   async settled(): Promise<void> {
-    let waiting = NaN;
-    for (let tries = 0; tries < 1500; tries += 1) {
-      const { refused, ...seen } = await this.report();
-      waiting = seen.waiting;
+    let seen = await this.report();
+    for (let tries = 0; tries < 900; tries += 1) {
+      seen = await this.report();
+      const { refused, waiting } = seen;
       if (refused > 0) throw new Error(`${refused} connections were refused`);
       if (waiting === 0) return;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    throw new Error(`${waiting} connections have had no event for long`);
+    const { waiting, open, closed } = seen;
+    throw new Error(`${waiting} without an event, ${open} open, ${closed} closed`);
   }
 
   async forget(): Promise<void> {
