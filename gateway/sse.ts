@@ -10,6 +10,18 @@ export function openEventStream(response: Response): void {
     Connection: 'keep-alive',
   });
   response.flushHeaders();
+  forgetRequest(response);
+}
+
+/**
+ * Lets go of what answering needed and streaming does not: the request's headers, and the router's state behind `next`. A
+ * stream may be open for an hour, and there are thousands.
+ */
+function forgetRequest({ req }: Response): void {
+  if (req === undefined) return;
+  delete req.next;
+  req.headers = {};
+  req.rawHeaders = [];
 }
 
 /**
