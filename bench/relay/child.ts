@@ -32,6 +32,7 @@ export function run(
     stdio: ['ignore', out, out],
     env: { ...process.env, ...env },
   });
+  killAtExit(child);
   return {
     pid: child.pid ?? NaN,
     stop: async () => {
@@ -60,4 +61,11 @@ export async function answers(url: string, init: RequestInit = {}, seconds = 90)
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   throw new Error(`${url} does not answer: ${String(last)}`);
+}
+
+/** However the bench ends, its children do not outlive it. */
+export function killAtExit(child: ChildProcess): void {
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.removeListener('exit', kill));
 }

@@ -14,7 +14,7 @@ import { Histogram } from '../histogram.ts';
 import { treeCpuSeconds } from '../process-usage.ts';
 import { runningSystem } from '../running-system.ts';
 import { spread } from '../statistics.ts';
-import type { ClientReport, ClientTask } from './client-process.ts';
+import type { ClientPhase, ClientReport, ClientTask } from './client-process.ts';
 import type { RelayContender } from './contender.ts';
 import { startOurs } from './ours.ts';
 import { startLiteLlm, startPortkey } from './peers.ts';
@@ -36,6 +36,12 @@ interface Round {
   readonly report: ClientReport;
   /** Part → CPU seconds. */
   readonly cpu: Readonly<Record<string, number>>;
+  /** While every stream flowed and none had ended: starting and ending turns is not in it. Null when there was no such time. */
+  readonly flow: {
+    readonly tokens: number;
+    readonly gatewayCpu: number;
+    readonly cpu: number;
+  } | null;
 }
 
 function cpuOf({ parts }: RelayContender): Record<string, number> {
@@ -54,9 +60,14 @@ async function measure(
 ): Promise<Round> {
   const requests = await contender.prepare(shape.count, shape.tokens, shape.isStreamed);
   const before = cpuOf(contender);
-  const answer = once(client, 'message');
   client.send({ requests, inFlight: shape.inFlight } satisfies ClientTask);
-  const [report] = (await answer) as [ClientReport];
+  const marks: { tokens: number; cpu: Record<string, number> }[] = [];
+  let report: ClientReport | null = null;
+  while (report === null) {
+    const [said] = (await once(client, 'message')) as [ClientReport | ClientPhase];
+    if (said.phase === undefined) report = said;
+    else marks.push({ tokens: said.tokens, cpu: cpuOf(contender) });
+  }
   // What is still done for these replies after the last byte (settling, closing the workflow) is part of their cost.
   await new Promise((resolve) => setTimeout(resolve, 300));
   const after = cpuOf(contender);
@@ -64,12 +75,23 @@ async function measure(
     Object.keys(after).map((part) => [part, (after[part] ?? 0) - (before[part] ?? 0)]),
   );
   if (report.failures > 0) throw new Error(`${contender.name}: ${report.failures} failed`);
-  return { report, cpu };
+  const [flowing, ending] = marks;
+  const all = (parts: Record<string, number>): number =>
+    Object.values(parts).reduce((sum, part) => sum + part, 0);
+  const flow =
+    flowing === undefined || ending === undefined
+      ? null
+      : {
+          tokens: ending.tokens - flowing.tokens,
+          gatewayCpu: (ending.cpu['gateway'] ?? NaN) - (flowing.cpu['gateway'] ?? NaN),
+          cpu: all(ending.cpu) - all(flowing.cpu),
+        };
+  return { report, cpu, flow };
 }
 
 const digits = (value: number): number => Number(value.toPrecision(3));
 const shown = (sample: readonly number[]): string => {
-  const { median, min, max } = spread(sample);
+  const { median, min, max } = spread(sample.filter(Number.isFinite));
   return `${median} (${min}–${max})`;
 };
 
@@ -120,6 +142,15 @@ async function main(): Promise<void> {
           perSecond: digits(round.report.answers / round.report.seconds),
           tokensPerGatewayCpuSecond: digits(round.report.tokens / (round.cpu['gateway'] ?? NaN)),
           tokensPerCpuSecondOfAllParts: digits(round.report.tokens / cpu),
+          ...(round.flow === null
+            ? {}
+            : {
+                flowing: {
+                  tokens: round.flow.tokens,
+                  tokensPerGatewayCpuSecond: digits(round.flow.tokens / round.flow.gatewayCpu),
+                  tokensPerCpuSecondOfAllParts: digits(round.flow.tokens / round.flow.cpu),
+                },
+              }),
           cpuSeconds: Object.fromEntries(
             Object.entries(round.cpu).map(([part, seconds]) => [part, digits(seconds)]),
           ),
@@ -137,39 +168,63 @@ async function main(): Promise<void> {
 }
 
 function tableOf(rounds: ReadonlyMap<string, readonly Round[]>, isStreamed: boolean): string[][] {
-  const [ours] = rounds.values();
-  const value = ({ report, cpu }: Round): number =>
-    isStreamed ? report.tokens / (cpu['gateway'] ?? NaN) : report.answers / report.seconds;
-  const rows = [
-    isStreamed
-      ? [
-          'gateway',
-          'tokens per gateway CPU-second',
-          'ours ÷ it',
-          'tokens per CPU-second, all parts',
-        ]
-      : ['gateway', 'replies a second', 'ours ÷ it', 'CPU ms a reply, by part'],
-  ];
-  for (const [name, all] of rounds) {
-    const ratios = all.map((round, index) => {
-      const mine = ours?.[index];
-      return mine === undefined ? NaN : value(mine) / value(round);
-    });
-    const parts = Object.keys(all[0]?.cpu ?? {}).map((part) => {
-      const ms = all.map(({ cpu, report }) => ((cpu[part] ?? NaN) * 1000) / report.answers);
-      return `${part} ${spread(ms).median}`;
-    });
-    const everything = all.map(
-      ({ cpu, report }) => report.tokens / Object.values(cpu).reduce((sum, each) => sum + each, 0),
-    );
-    rows.push([
-      name,
-      shown(all.map(value)),
-      shown(ratios),
-      isStreamed ? shown(everything) : parts.join(', '),
-    ]);
-  }
-  return rows;
+  return isStreamed ? streamTable(rounds) : turnTable(rounds);
 }
 
+type Rounds = ReadonlyMap<string, readonly Round[]>;
+
+const ratios = (
+  ours: readonly Round[] | undefined,
+  theirs: readonly Round[],
+  value: (round: Round) => number,
+): string =>
+  shown(
+    theirs.flatMap((round, index) => {
+      const mine = ours?.[index];
+      return mine === undefined ? [] : [value(mine) / value(round)];
+    }),
+  );
+
+function streamTable(rounds: Rounds): string[][] {
+  const [ours] = rounds.values();
+  const flowing = ({ flow }: Round): number => (flow?.tokens ?? NaN) / (flow?.gatewayCpu ?? NaN);
+  const everything = ({ flow }: Round): number => (flow?.tokens ?? NaN) / (flow?.cpu ?? NaN);
+  const whole = ({ report, cpu }: Round): number => report.tokens / (cpu['gateway'] ?? NaN);
+  return [
+    [
+      'gateway',
+      'tokens per gateway CPU-second, flowing',
+      'ours ÷ it',
+      'of all parts',
+      'with start and end',
+      'ours ÷ it',
+    ],
+    ...[...rounds].map(([name, all]) => [
+      name,
+      shown(all.map(flowing)),
+      ratios(ours, all, flowing),
+      shown(all.map(everything)),
+      shown(all.map(whole)),
+      ratios(ours, all, whole),
+    ]),
+  ];
+}
+
+function turnTable(rounds: Rounds): string[][] {
+  const [ours] = rounds.values();
+  const rate = ({ report }: Round): number => report.answers / report.seconds;
+  return [
+    ['gateway', 'replies a second', 'ours ÷ it', 'CPU ms a reply, by part'],
+    ...[...rounds].map(([name, all]) => {
+      const parts = Object.keys(all[0]?.cpu ?? {}).map((part) => {
+        const ms = all.map(({ cpu, report }) => ((cpu[part] ?? NaN) * 1000) / report.answers);
+        return `${part} ${spread(ms).median}`;
+      });
+      return [name, shown(all.map(rate)), ratios(ours, all, rate), parts.join(', ')];
+    }),
+  ];
+}
+
+// A time-out's signal ends it like an error does: with its children.
+process.once('SIGTERM', () => process.exit(1));
 void main();

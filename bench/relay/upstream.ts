@@ -1,11 +1,16 @@
-// Process: the one upstream of every gateway. Speaks OpenAI's chat completions: `max_tokens` chunks of five characters, one
+// Process: the one upstream of every gateway. Speaks OpenAI's chat completions: `max_tokens` chunks of a word each, one
 // every so many milliseconds (process.argv[2]), or a whole reply at once. Sends its port when it listens.
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 const intervalMs = Number(process.argv[2] ?? 20);
-export const TOKEN = ' word';
+/**
+ * A token each in our vocabulary as well, each with `and` in it once, which nothing around the text has; and none like the one
+ * before: some gateways end a stream that repeats itself.
+ */
+const WORDS = [' and', ' hand', ' land', ' stand', ' demand', ' island'] as const;
+const tokenOf = (index: number): string => WORDS[index % WORDS.length] ?? '';
 
 interface Asked {
   readonly stream?: boolean;
@@ -36,7 +41,10 @@ function streamTo(response: ServerResponse, tokens: number): void {
   const next = (): void => {
     if (response.destroyed) return;
     for (; sent < tokens && performance.now() - begun >= sent * intervalMs; sent += 1)
-      send(sent === 0 ? { role: 'assistant', content: TOKEN } : { content: TOKEN }, null);
+      send(
+        sent === 0 ? { role: 'assistant', content: tokenOf(sent) } : { content: tokenOf(sent) },
+        null,
+      );
     if (sent < tokens) {
       setTimeout(next, begun + sent * intervalMs - performance.now());
       return;
@@ -53,7 +61,10 @@ function answer(asked: Asked, response: ServerResponse): void {
     streamTo(response, tokens);
     return;
   }
-  const message = { role: 'assistant', content: TOKEN.repeat(tokens) };
+  const message = {
+    role: 'assistant',
+    content: Array.from({ length: tokens }, (_, index) => tokenOf(index)).join(''),
+  };
   const choices = [{ index: 0, message, finish_reason: 'stop' }];
   const body = { ...envelope('chat.completion'), choices, usage: usage(tokens) };
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));

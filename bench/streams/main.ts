@@ -81,4 +81,6 @@ async function main(): Promise<void> {
     });
 }
 
+// A time-out's signal ends it like an error does: with its children.
+process.once('SIGTERM', () => process.exit(1));
 void main();

@@ -7,6 +7,7 @@ import { Client } from 'pg';
 import { seedDemo } from '../../postgres/demo-users.ts';
 import { migrate } from '../../postgres/migrate.ts';
 import { projectPath } from '../../process/paths.ts';
+import { killAtExit } from '../relay/child.ts';
 import { residentBytes } from '../process-usage.ts';
 import type { RunningSystem } from '../running-system.ts';
 
@@ -61,6 +62,7 @@ export async function startOwnGateway(
       },
     },
   );
+  killAtExit(child);
   const port = await started(child);
   const pid = child.pid ?? NaN;
   return {
