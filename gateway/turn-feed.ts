@@ -111,7 +111,7 @@ export class TurnFeed {
   resume(): void {
     if (this.#state !== 'held') return;
     this.#state = 'reading';
-    void this.#finishReading();
+    this.#flush();
   }
 
   async close(): Promise<void> {
@@ -138,8 +138,12 @@ export class TurnFeed {
     this.#isBehind = true;
     if (this.#state === 'live') {
       this.#state = 'reading';
-      void this.#finishReading();
+      this.#flush();
     }
+  }
+
+  #flush(): void {
+    void this.#finishReading(); // It tells its failures by onLost.
   }
 
   /** Reads until nothing is missing, lets the pushes in between pass, and goes live; or stops where the reader has no room. */
