@@ -32,6 +32,10 @@ const { values, positionals } = parseArgs({
   },
 });
 
+/** A time-out's signal: the pair under way is finished, and those so far are told. */
+let isStopping = false;
+process.once('SIGTERM', () => (isStopping = true));
+
 interface Round {
   readonly report: ClientReport;
   /** Part → CPU seconds. */
@@ -126,7 +130,7 @@ async function main(): Promise<void> {
       report.line({ contender: each.name, about: each.about });
       await measure(client, each, { ...shape, tokens: Math.min(50, shape.tokens) });
     }
-    for (let pair = 0; pair < Number(values.pairs); pair += 1) {
+    for (let pair = 0; pair < Number(values.pairs) && !isStopping; pair += 1) {
       for (const each of contenders) {
         const round = await measure(client, each, shape);
         rounds.get(each.name)?.push(round);
@@ -225,6 +229,4 @@ function turnTable(rounds: Rounds): string[][] {
   ];
 }
 
-// A time-out's signal ends it like an error does: with its children.
-process.once('SIGTERM', () => process.exit(1));
 void main();
