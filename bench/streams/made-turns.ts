@@ -25,6 +25,8 @@ const PARAMS: TurnParams = {
   presencePenalty: 0,
   logitBias: [],
   seed: 1,
+  n: 1,
+  logprobs: null,
   stop: [],
   reasoning: false,
 };

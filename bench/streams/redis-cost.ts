@@ -47,7 +47,7 @@ export async function runRedisCost(stage: Stage, options: RedisCostOptions): Pro
       const flusher = new TokenFlusher({
         ...options,
         nextEntry: 2,
-        text: { push: (id) => ` word${id % 10}`, end: () => '', isStopped: false },
+        texts: [{ stream: WORDS, numDelivered: 0 }],
         append: (all) => {
           entries += all.length;
           return log.append(turn.turnId, epoch, all);
@@ -57,7 +57,7 @@ export async function runRedisCost(stage: Stage, options: RedisCostOptions): Pro
         },
       });
       for (let token = 0; token < options.tokens; token += 1) {
-        flusher.push([token]);
+        flusher.push(0, [token]);
         const due = begun + (token + 1) * tokenMs;
         if (due > performance.now()) await later(due - performance.now());
       }
@@ -108,6 +108,9 @@ export async function runRedisCost(stage: Stage, options: RedisCostOptions): Pro
   }
   report.table(rows);
 }
+
+/** A word a token. */
+const WORDS = { push: (id: number): string => ` word${id % 10}`, end: () => '', isStopped: false };
 
 /** What only scripts call here. */
 const INSIDE: ReadonlySet<string> = new Set([
