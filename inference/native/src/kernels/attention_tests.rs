@@ -168,9 +168,10 @@ fn attention_agrees_with_its_definition_and_is_the_same_in_every_set() {
         (7, 48),
     ];
     for (group, head_dim) in heads {
-        for (first, block_size) in [(0, 16), (1, 32), (14, 16), (16, 16), (77, 16), (18, 4)] {
-            for num_tokens in [1, 2, 3, 4, 5, 7, 11, 16, 48] {
-                if num_tokens * group > MAX_ROWS {
+        for (first, block_size) in [(0, 16), (1, 32), (14, 16), (77, 16), (18, 4)] {
+            for num_tokens in [1, 2, 3, 4, 7, 16, 48] {
+                // Few of the long ones: without optimisation they are slow.
+                if num_tokens * group > MAX_ROWS || num_tokens > 7 && head_dim > 64 {
                     continue;
                 }
                 // Neighbours, and out of order, which a caller may send as well.
