@@ -27,6 +27,13 @@ const nativePool = z.strictObject({
   max_num_batched_tokens: z.int().min(16).max(16_384),
   /** Tokens guessed ahead for one sequence in one step; 0 = no speculation. Never changes an answer. */
   max_draft_tokens: z.int().min(0).max(32),
+  /**
+   * The kernels of all of the pool's workers; `auto` = the widest set of exact codes that each machine has, and all of those
+   * compute the same bits. `amx` computes others (docs/engine.md): a pool whose workers differ could not go on token-exactly.
+   */
+  kernels: z
+    .enum(['auto', 'amx', 'avx512vnni', 'avx2', 'neon', 'scalar', 'scalar-bf16'])
+    .default('auto'),
   shed_waiting: shedWaiting,
 });
 

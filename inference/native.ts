@@ -16,8 +16,8 @@ export interface LoadOptions {
   readonly swapBytes?: number | undefined;
   /** Threads of the executor; 0 = one for each core. */
   readonly threads: number;
-  /** A kernel set by name (`scalar`, `avx2`, `avx512vnni`) for tests; left out = the widest this machine has. */
-  readonly kernels?: string;
+  /** A kernel set by name (docs/engine.md lists them); left out = the widest one of exact codes that this machine has. */
+  readonly kernels?: string | undefined;
 }
 
 export interface ModelInfo {

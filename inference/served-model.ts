@@ -17,6 +17,8 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
   readonly swapBytes?: number | undefined;
   /** 0 = one for each core. */
   readonly threads: number;
+  /** See LoadOptions. */
+  readonly kernels?: string | undefined;
   /** Upper bound; the model's own and the pool's size are others, and the only ones when it is left out. */
   readonly contextLength?: number | undefined;
 }
@@ -26,8 +28,9 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
  * @throws AppError INVALID_REQUEST when the file cannot be served or the options contradict each other
  */
 export function createServedModel(options: ServedModelOptions): ServedModel {
-  const { modelPath, kvPoolBytes, swapBytes, threads, contextLength, ...engineOptions } = options;
-  const native = new NativeModel({ path: modelPath, kvPoolBytes, swapBytes, threads });
+  const { modelPath, kvPoolBytes, swapBytes, threads, kernels, contextLength, ...engineOptions } =
+    options;
+  const native = new NativeModel({ path: modelPath, kvPoolBytes, swapBytes, threads, kernels });
   try {
     return serve(native, {
       ...engineOptions,

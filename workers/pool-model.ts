@@ -56,6 +56,7 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
     kvPoolBytes: pool.kv_pool_bytes,
     swapBytes: pool.swap_bytes,
     threads: config.engine.threads,
+    kernels: pool.kernels === 'auto' ? '' : pool.kernels,
     contextLength: pool.context_length,
     maxNumBatchedTokens: pool.max_num_batched_tokens,
     maxNumSeqs: pool.max_num_seqs,
