@@ -16,11 +16,7 @@ import {
   insertConversation,
   listConversations,
 } from '../../postgres/conversations.ts';
-import type {
-  DeletedTurn,
-  RunningTurn,
-  StoredConversation,
-} from '../../postgres/conversations.ts';
+import type { DeletedTurn, RunningTurn, StoredConversation } from '../../postgres/conversations.ts';
 import { historyPage } from '../../postgres/history.ts';
 import type { Db } from '../../postgres/pool.ts';
 import { runningTurns } from '../../postgres/turn-requests.ts';
