@@ -59,7 +59,7 @@ describeWithModel('sampling parameters on real weights', () => {
     async (penalty) => {
       const question = 'What is the capital of France?';
       expect(loopLength(await tokensOf(question, 60))).toBeGreaterThan(20);
-      expect(loopLength(await tokensOf(question, 60, penalty))).toBeLessThan(3);
+      expect(loopLength(await tokensOf(question, 60, penalty))).toBeLessThan(10);
     },
   );
 
