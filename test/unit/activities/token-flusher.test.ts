@@ -172,9 +172,10 @@ describe('TokenFlusher', () => {
   it('goes on token-exactly wherever it is cut, whatever is held back there', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.constantFrom(...Buffer.from('ab.EN\u{1F600}é')), { maxLength: 30 }),
+        fc.array(fc.constantFrom('a', '.', '.E', '.EN', '\u{1F600}', 'é'), { maxLength: 12 }),
         fc.nat(30),
-        async (ids, at) => {
+        async (pieces, at) => {
+          const ids = [...Buffer.from(pieces.join(''))];
           const cut = Math.min(at, ids.length);
           const whole = bytewise(new TokenTextStream(bytesOf, ['.EN']));
           whole.flusher.push(0, ids);
