@@ -34,6 +34,13 @@ const nativePool = z.strictObject({
   kernels: z
     .enum(['auto', 'amx', 'avx512vnni', 'avx2', 'neon', 'scalar', 'scalar-bf16'])
     .default('auto'),
+  /**
+   * A GGUF file of a smaller model with the same vocabulary, which guesses where the text has nothing to look up; with a
+   * KV pool of its own. Left out = none.
+   */
+  draft_model: z
+    .strictObject({ weights: z.string().min(1), kv_pool_bytes: z.int().min(1_048_576) })
+    .optional(),
   shed_waiting: shedWaiting,
 });
 

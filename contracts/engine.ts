@@ -114,7 +114,16 @@ export interface EngineStats {
   /** Tokens of all sequences admitted so far, and how many of them the prefix cache had. */
   readonly prefixCache: { readonly queriedTokens: number; readonly hitTokens: number };
   /** Tokens guessed ahead so far, and those the model agreed with. */
-  readonly speculation: { readonly proposedTokens: number; readonly acceptedTokens: number };
+  readonly speculation: {
+    readonly proposedTokens: number;
+    readonly acceptedTokens: number;
+    /** Those of the draft model among them, and the blocks of its own pool; left out without one. */
+    readonly draftModel?: {
+      readonly proposedTokens: number;
+      readonly acceptedTokens: number;
+      readonly kvBlocks: EngineStats['kvBlocks'];
+    };
+  };
   readonly numSteps: number;
   readonly numPreemptions: number;
   /** Blocks of preempted sequences that wait beside the pool. */

@@ -2,22 +2,41 @@
 import { sampleSeed } from '../contracts/samples.ts';
 import type { BlockCopies, ForwardBatch } from './forward-batch.ts';
 import { flattenAdjustments } from './logit-adjustments.ts';
-import type { ScheduledSequence } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
+import type { Draft } from './speculator.ts';
 import type { BlockCopy } from './swap-space.ts';
 
-export interface BuiltBatch {
+/** What a batch is made of: the engine's ScheduledSequence, or the draft model's. */
+interface BatchEntry {
+  readonly sequence: BatchSequence;
+  readonly numTokens: number;
+  readonly draft?: Draft | undefined;
+}
+
+type BatchSequence = Pick<
+  Sequence,
+  | 'request'
+  | 'adjustments'
+  | 'blockTable'
+  | 'numComputedTokens'
+  | 'numPendingTokens'
+  | 'numSeats'
+  | 'numDraws'
+  | 'numTopLogprobs'
+> & { readonly tokenIds: readonly number[] };
+
+export interface BuiltBatch<Entry> {
   readonly batch: ForwardBatch;
   /**
    * The sequences that get tokens, in the order of the samples: those that catch up entirely. Each has one sample, and
    * one more for each token of its draft; or as many of its last row as replies it forks into.
    */
-  readonly sampled: readonly ScheduledSequence[];
+  readonly sampled: readonly Entry[];
 }
 
 /** A row whose next token is sampled. */
 interface Sample {
-  readonly sequence: Sequence;
+  readonly sequence: BatchSequence;
   readonly row: number;
   /** The sequence's tokens, then its draft. */
   readonly tokenIds: readonly number[];
@@ -26,11 +45,11 @@ interface Sample {
   readonly seed: number;
 }
 
-export function buildBatch(
-  scheduled: readonly ScheduledSequence[],
+export function buildBatch<Entry extends BatchEntry>(
+  scheduled: readonly Entry[],
   blockSize: number,
   copies: readonly BlockCopy[] = [],
-): BuiltBatch {
+): BuiltBatch<Entry> {
   const numTokens = scheduled.reduce((sum, each) => sum + each.numTokens + draftOf(each).length, 0);
   const numSeqs = scheduled.length;
   const maxBlocks = Math.max(...scheduled.map(({ sequence }) => sequence.blockTable.length));
@@ -43,7 +62,7 @@ export function buildBatch(
     blockTables: new Int32Array(numSeqs * maxBlocks).fill(-1),
     maxBlocks,
   };
-  const sampled: ScheduledSequence[] = [];
+  const sampled: Entry[] = [];
   const samples: Sample[] = [];
   let row = 0;
   for (const [index, each] of scheduled.entries()) {
@@ -88,7 +107,7 @@ function flattenCopies(copies: readonly BlockCopy[]): BlockCopies | undefined {
       };
 }
 
-export function draftOf({ draft }: ScheduledSequence): readonly number[] {
+export function draftOf({ draft }: Pick<BatchEntry, 'draft'>): readonly number[] {
   return draft?.tokenIds ?? [];
 }
 

@@ -10,7 +10,7 @@ import type {
 } from '../contracts/engine.ts';
 import { buildBatch } from './batch-builder.ts';
 import { BlockAllocator } from './block-allocator.ts';
-import { addDrafts } from './drafting.ts';
+import { Drafting } from './drafting.ts';
 import type { Executor } from './forward-batch.ts';
 import { LiveSequences } from './live-sequences.ts';
 import { PreemptionCost } from './preemption-cost.ts';
@@ -19,7 +19,6 @@ import { checkRequest } from './request-check.ts';
 import { Scheduler } from './scheduler.ts';
 import type { Schedule, ScheduledSequence } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import { Speculator } from './speculator.ts';
 import { SwapSpace } from './swap-space.ts';
 import { TokenTaker } from './token-taker.ts';
 import type { StepSamples } from './token-taker.ts';
@@ -57,7 +56,7 @@ export class StepEngine implements Engine {
   readonly #blocks: BlockAllocator;
   readonly #cache: PrefixCache;
   readonly #scheduler: Scheduler;
-  readonly #speculator: Speculator;
+  readonly #drafting: Drafting;
   readonly #cost: PreemptionCost;
   readonly #swap: SwapSpace;
   readonly #taker: TokenTaker;
@@ -92,11 +91,11 @@ export class StepEngine implements Engine {
       { ...options, blockSize },
       { blocks: this.#blocks, cache: this.#cache, swap: this.#swap, cost: this.#cost },
     );
-    this.#speculator = new Speculator(options.maxDraftTokens ?? 0);
+    this.#drafting = new Drafting(executor, this.#scheduler, this.#options);
     this.#taker = new TokenTaker({
       scheduler: this.#scheduler,
       cache: this.#cache,
-      speculator: this.#speculator,
+      drafting: this.#drafting,
       live: this.#live,
       contextLength,
       vocabSize: executor.vocabSize,
@@ -153,7 +152,7 @@ export class StepEngine implements Engine {
         cached: this.#blocks.numCached,
       },
       prefixCache: this.#cache.stats,
-      speculation: this.#speculator.stats,
+      speculation: this.#drafting.stats,
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
       numSwappedBlocks: this.#swap.numUsed,
@@ -178,6 +177,7 @@ export class StepEngine implements Engine {
   /** For tests; the engine calls it when it becomes idle. @throws AppError INVARIANT_VIOLATED when blocks are lost or held twice */
   checkIntegrity(): void {
     this.#scheduler.checkIntegrity(this.#live.all());
+    this.#drafting.checkIntegrity(this.#live.all());
   }
 
   /** The loop starts in a microtask, so that sequences submitted together are batched together. */
@@ -196,7 +196,7 @@ export class StepEngine implements Engine {
         const schedule = this.#scheduler.schedule();
         for (const beam of schedule.dropped) this.#live.delete(beam);
         if (schedule.scheduled.length === 0) this.#checkIdle();
-        else this.#forward(addDrafts(schedule, this.#speculator, this.#scheduler, this.#options));
+        else this.#draft(schedule);
       } catch (error) {
         this.#fail(error);
       }
@@ -204,38 +204,54 @@ export class StepEngine implements Engine {
     this.#wakeIdle();
   }
 
-  #forward({ scheduled, preempted, copies }: Schedule): void {
-    this.#numPreemptions += preempted.length;
-    const { batch, sampled } = buildBatch(scheduled, this.#executor.blockSize, copies);
-    const startedAt = performance.now();
-    this.#inFlight = new Set(scheduled.map(({ sequence }) => sequence));
+  /** The draft model's turn is a part of the step: nobody in it goes meanwhile. */
+  #draft(schedule: Schedule): void {
+    this.#numPreemptions += schedule.preempted.length;
+    this.#inFlight = new Set(schedule.scheduled.map(({ sequence }) => sequence));
+    const failed = (cause: unknown): void => {
+      this.#inFlight = null;
+      this.#fail(cause);
+    };
     try {
-      this.#executor.forward(batch, (error, sampledIds, logprobs = null) => {
-        const durationMs = performance.now() - startedAt;
+      this.#drafting.addDrafts(schedule, (error, drafted) => {
         try {
           if (error !== null) throw error;
-          this.#speculator.observeStep(batch.tokenIds.length, durationMs);
-          this.#cost.observeStep(batch.tokenIds.length, durationMs);
-          this.#update(scheduled, sampled, { ids: sampledIds ?? new Int32Array(), logprobs });
-        } catch (reason) {
-          this.#fail(reason);
+          this.#forward(drafted);
+        } catch (cause) {
+          failed(cause);
+          this.#wakeIdle();
         }
-        this.#inFlight = null;
-        const record = {
-          numTokens: batch.tokenIds.length,
-          numSeqs: scheduled.length,
-          numSampled: batch.sampleRows.length,
-          numPreempted: preempted.length,
-          durationMs,
-        };
-        if (error === null) this.#tell(() => this.#options.onStep?.(record));
-        this.#step();
       });
-    } catch (error) {
-      // The executor refused the batch: no step is under way, and no callback comes.
-      this.#inFlight = null;
-      throw error;
+    } catch (cause) {
+      failed(cause);
     }
+  }
+
+  #forward({ scheduled, preempted, copies }: Schedule): void {
+    const { batch, sampled } = buildBatch(scheduled, this.#executor.blockSize, copies);
+    const startedAt = performance.now();
+    // When it throws it has refused the batch: no step is under way, and no callback comes.
+    this.#executor.forward(batch, (error, sampledIds, logprobs = null) => {
+      const durationMs = performance.now() - startedAt;
+      try {
+        if (error !== null) throw error;
+        this.#drafting.observeStep(batch.tokenIds.length, durationMs);
+        this.#cost.observeStep(batch.tokenIds.length, durationMs);
+        this.#update(scheduled, sampled, { ids: sampledIds ?? new Int32Array(), logprobs });
+      } catch (reason) {
+        this.#fail(reason);
+      }
+      this.#inFlight = null;
+      const record = {
+        numTokens: batch.tokenIds.length,
+        numSeqs: scheduled.length,
+        numSampled: batch.sampleRows.length,
+        numPreempted: preempted.length,
+        durationMs,
+      };
+      if (error === null) this.#tell(() => this.#options.onStep?.(record));
+      this.#step();
+    });
   }
 
   #update(
@@ -269,6 +285,7 @@ export class StepEngine implements Engine {
     sequence.become('finished');
     this.#live.delete(sequence);
     this.#abortedInFlight.delete(sequence);
+    this.#drafting.forget(sequence);
     try {
       this.#scheduler.remove(sequence);
     } catch (error) {

@@ -71,6 +71,25 @@ export type ForwardCallback = (
   logprobs?: StepLogprobs | null,
 ) => void;
 
+/** A second, smaller model on the executor's threads, with a KV pool of its own, that guesses tokens. */
+export interface DraftExecutor {
+  readonly contextLength: number;
+  readonly blockSize: number;
+  readonly numBlocks: number;
+  /**
+   * Runs a batch of the draft model and then its own samples, until sequence i has counts[i] guesses; 0 = it only catches
+   * up. Samples are the last rows of the sequences that guess; their block tables have room for all guesses but the last.
+   * At most one call of this or of forward() is under way.
+   * @param counts [numSeqs]
+   * @param callback guesses, sequence after sequence; on the JS thread, never before return
+   */
+  propose(
+    batch: ForwardBatch,
+    counts: Uint32Array,
+    callback: (error: Error | null, guesses: Int32Array | null) => void,
+  ): void;
+}
+
 /** What the engine needs of an executor: the native model, or a fake one in unit tests. */
 export interface Executor {
   readonly vocabSize: number;
@@ -81,6 +100,8 @@ export interface Executor {
   readonly numSwapBlocks: number;
   /** How long the copy of one block takes; means nothing without swap blocks. */
   readonly blockCopyMs: number;
+  /** Left out or null: there is no draft model. */
+  readonly draft?: DraftExecutor | null;
   /** Runs one step on the executor's own threads; at most one at a time. The callback comes on the JS thread, never before return. */
   forward(batch: ForwardBatch, callback: ForwardCallback): void;
   close(): void;

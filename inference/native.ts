@@ -3,7 +3,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError } from '../contracts/errors.ts';
-import type { Executor, ForwardBatch, ForwardCallback, StepLogprobs } from './forward-batch.ts';
+import type {
+  DraftExecutor,
+  Executor,
+  ForwardBatch,
+  ForwardCallback,
+  StepLogprobs,
+} from './forward-batch.ts';
 
 /** Tokens of one KV block. */
 export const BLOCK_SIZE = 16;
@@ -16,8 +22,25 @@ export interface LoadOptions {
   readonly swapBytes?: number | undefined;
   /** Threads of the executor; 0 = one for each core. */
   readonly threads: number;
+  /** A smaller model with the same vocabulary that guesses for this one, on the same threads; left out = none. */
+  readonly draft?: DraftModelOptions | undefined;
   /** A kernel set by name (docs/engine.md lists them); left out = the widest one of exact codes that this machine has. */
   readonly kernels?: string | undefined;
+}
+
+export interface DraftModelOptions {
+  /** A GGUF file. */
+  readonly path: string;
+  /** Its own pool's. */
+  readonly kvPoolBytes: number;
+}
+
+export interface DraftModelInfo {
+  readonly name: string;
+  readonly contextLength: number;
+  readonly numBlocks: number;
+  readonly kvBytesPerToken: number;
+  readonly weightsBytes: number;
 }
 
 export interface ModelInfo {
@@ -36,6 +59,7 @@ export interface ModelInfo {
   readonly blockCopyMs: number;
   readonly kvBytesPerToken: number;
   readonly weightsBytes: number;
+  readonly draft?: DraftModelInfo | undefined;
 }
 
 type OnStep = (
@@ -54,6 +78,7 @@ interface Addon {
       blockSize: number;
       threads: number;
       kernels: string;
+      draft?: DraftModelOptions | undefined;
     },
     onStep: OnStep,
   ) => AddonModel;
@@ -85,6 +110,7 @@ interface AddonVocabulary {
 interface AddonModel {
   readonly info: ModelInfo;
   forward(batch: ForwardBatch, wantsLogits: boolean): void;
+  propose(batch: ForwardBatch, counts: Uint32Array): void;
   encode(text: string): Int32Array;
   tokenBytes(): Uint8Array;
   tokenOffsets(): Int32Array;
@@ -118,14 +144,16 @@ export class NativeModel implements Executor {
   /** [sum of all tokens' bytes], token i is offsets[i] … offsets[i + 1]. Control tokens have none. */
   readonly tokenBytes: Uint8Array;
   readonly tokenOffsets: Int32Array;
+  /** Null when there is no draft model. */
+  readonly draft: DraftExecutor | null;
   readonly #model: AddonModel;
   #onStep: OnStep | null = null;
 
   /** @throws AppError INVALID_REQUEST when the file is no model that can be served; the message says why */
   constructor(options: LoadOptions) {
     const { NativeModel: Model } = loadAddon();
-    const { path, kvPoolBytes, swapBytes = 0, threads, kernels = '' } = options;
-    const load = { path, kvPoolBytes, swapBytes, blockSize: BLOCK_SIZE, threads, kernels };
+    const { path, kvPoolBytes, swapBytes = 0, threads, kernels = '', draft } = options;
+    const load = { path, kvPoolBytes, swapBytes, blockSize: BLOCK_SIZE, threads, kernels, draft };
     this.#model = translated(
       () =>
         new Model(load, (...outcome) => {
@@ -137,6 +165,19 @@ export class NativeModel implements Executor {
     this.info = this.#model.info;
     this.tokenBytes = this.#model.tokenBytes();
     this.tokenOffsets = this.#model.tokenOffsets();
+    this.draft =
+      this.info.draft === undefined
+        ? null
+        : {
+            contextLength: this.info.draft.contextLength,
+            numBlocks: this.info.draft.numBlocks,
+            blockSize: BLOCK_SIZE,
+            propose: (batch, counts, callback) =>
+              this.#start(
+                () => this.#model.propose(batch, counts),
+                (error, guesses) => callback(stepError(error), guesses),
+              ),
+          };
   }
 
   get vocabSize(): number {
@@ -195,11 +236,16 @@ export class NativeModel implements Executor {
   }
 
   #forward(batch: ForwardBatch, wantsLogits: boolean, onStep: OnStep): void {
+    this.#start(() => this.#model.forward(batch, wantsLogits), onStep);
+  }
+
+  /** @param call what onStep is to hear the outcome of */
+  #start(call: () => void, onStep: OnStep): void {
     if (this.#onStep !== null)
       throw new AppError('INVARIANT_VIOLATED', { message: 'a step is already under way' });
     this.#onStep = onStep;
     try {
-      translated(() => this.#model.forward(batch, wantsLogits));
+      translated(call);
     } catch (error) {
       this.#onStep = null;
       throw error;

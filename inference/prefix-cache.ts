@@ -6,6 +6,12 @@ import { createHash } from 'node:crypto';
 import type { BlockAllocator } from './block-allocator.ts';
 import type { Sequence } from './sequence.ts';
 
+/** What is looked at of a sequence; a draft model's has the same. */
+type CachedSequence = Pick<
+  Sequence,
+  'request' | 'blockKeys' | 'blockTable' | 'numComputedTokens' | 'numRegisteredBlocks'
+> & { readonly tokenIds: readonly number[] };
+
 interface CachedBlock {
   readonly key: string;
   /** [blockSize] */
@@ -42,7 +48,7 @@ export class PrefixCache {
   }
 
   /** Blocks, in order, that hold the longest known beginning. At least one token is left to compute: its row is sampled. */
-  match(sequence: Sequence): number[] {
+  match(sequence: CachedSequence): number[] {
     const found: number[] = [];
     if (sequence.request.cacheScope === null) return found;
     const most = Math.floor((sequence.tokenIds.length - 1) / this.#blockSize);
@@ -62,7 +68,7 @@ export class PrefixCache {
   }
 
   /** Makes the blocks that a step has completed findable. Whoever computed the same content first keeps the name. */
-  register(sequence: Sequence): void {
+  register(sequence: CachedSequence): void {
     if (sequence.request.cacheScope === null) return;
     const numFull = Math.floor(sequence.numComputedTokens / this.#blockSize);
     if (sequence.numRegisteredBlocks >= numFull) return;
@@ -86,7 +92,7 @@ export class PrefixCache {
   }
 
   /** The name decides; the tokens are compared all the same, so that no collision can ever mix two texts. */
-  #holds(id: number, sequence: Sequence, index: number): boolean {
+  #holds(id: number, sequence: CachedSequence, index: number): boolean {
     const start = index * this.#blockSize;
     return (
       this.#cached[id]?.tokenIds.every(
@@ -95,12 +101,12 @@ export class PrefixCache {
     );
   }
 
-  #tokensOf(sequence: Sequence, index: number): number[] {
+  #tokensOf(sequence: CachedSequence, index: number): number[] {
     return sequence.tokenIds.slice(index * this.#blockSize, (index + 1) * this.#blockSize);
   }
 
   /** Names of the first `count` blocks; what is not known yet is hashed now. */
-  #keysOf(sequence: Sequence, count: number): string[] {
+  #keysOf(sequence: CachedSequence, count: number): string[] {
     const { blockKeys, request } = sequence;
     if (blockKeys.length < count) {
       const { tenant = '', numSharedTokens = 0 } = request.cacheScope ?? {};

@@ -4,6 +4,7 @@ import { chatTemplateOf } from './chat-template.ts';
 import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
+import type { DraftModelOptions } from './native.ts';
 import { stopTokenIdsOf } from './stop-tokens.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
 import { TokenTable } from './tokenizer/token-table.ts';
@@ -15,6 +16,8 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
   readonly kvPoolBytes: number;
   /** See LoadOptions. */
   readonly swapBytes?: number | undefined;
+  /** See LoadOptions. Without `maxDraftTokens` it is loaded and never asked. */
+  readonly draft?: DraftModelOptions | undefined;
   /** 0 = one for each core. */
   readonly threads: number;
   /** See LoadOptions. */
@@ -28,9 +31,9 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
  * @throws AppError INVALID_REQUEST when the file cannot be served or the options contradict each other
  */
 export function createServedModel(options: ServedModelOptions): ServedModel {
-  const { modelPath, kvPoolBytes, swapBytes, threads, kernels, contextLength, ...engineOptions } =
-    options;
-  const native = new NativeModel({ path: modelPath, kvPoolBytes, swapBytes, threads, kernels });
+  const { modelPath: path, kvPoolBytes, swapBytes, draft, threads, kernels, ...others } = options;
+  const native = new NativeModel({ path, kvPoolBytes, swapBytes, draft, threads, kernels });
+  const { contextLength, ...engineOptions } = others;
   try {
     return serve(native, {
       ...engineOptions,

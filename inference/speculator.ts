@@ -9,8 +9,8 @@ import { StepCost } from './step-cost.ts';
 
 export interface Draft {
   readonly tokenIds: readonly number[];
-  /** Tokens that agreed before the first guess. */
-  readonly matchLength: number;
+  /** Tokens that agreed before the first guess; null when a draft model guessed. */
+  readonly matchLength: number | null;
 }
 
 /** A step as it is being made: guesses are weighed against what it costs and gives already. */
@@ -44,15 +44,19 @@ const DRIFT = 0.003;
 
 export class Speculator {
   readonly #maxDraftTokens: number;
-  readonly #cost = new StepCost();
+  readonly #cost: StepCost;
   readonly #sharedRates: Rates = PRIOR_RATES.slice();
   readonly #lookups = new WeakMap<Sequence, Lookup>();
   #proposedTokens = 0;
   #acceptedTokens = 0;
 
-  /** @param maxDraftTokens of one sequence in one step; 0 = off */
-  constructor(maxDraftTokens: number) {
+  /**
+   * @param maxDraftTokens of one sequence in one step; 0 = off
+   * @param cost of the model's steps, kept by the caller
+   */
+  constructor(maxDraftTokens: number, cost = new StepCost()) {
     this.#maxDraftTokens = maxDraftTokens;
+    this.#cost = cost;
   }
 
   get stats(): SpeculationStats {
@@ -63,13 +67,14 @@ export class Speculator {
    * Guesses for a sequence that gets its next token in this step, null when none is worth its row.
    * @param plan grows by what is guessed
    * @param room most tokens that may be guessed
+   * @param leastRate nothing is guessed that is right less often than this
    */
-  draft(sequence: Sequence, plan: StepPlan, room: number): Draft | null {
+  draft(sequence: Sequence, plan: StepPlan, room: number, leastRate = 0): Draft | null {
     const most = Math.min(room, this.#maxDraftTokens);
     if (most < 1) return null;
     const { index, rates } = this.#lookupOf(sequence);
     const match = index.match();
-    if (match === null) return null;
+    if (match === null || (rates[match.length] ?? 0) < leastRate) return null;
     const count = this.#worthwhile(rates, match.length, plan, most);
     if (count > 0) return { tokenIds: index.continuation(match, count), matchLength: match.length };
     const rate = rates[match.length] ?? 0;
@@ -79,6 +84,7 @@ export class Speculator {
 
   /** What became of a draft: the model agreed with the first `numAccepted` tokens of it. */
   settle(sequence: Sequence, { tokenIds, matchLength }: Draft, numAccepted: number): void {
+    if (matchLength === null) return;
     this.#proposedTokens += tokenIds.length;
     this.#acceptedTokens += numAccepted;
     const { rates } = this.#lookupOf(sequence);
@@ -88,11 +94,6 @@ export class Speculator {
       learn(rates, length, outcome, LEARNING_RATE);
       learn(this.#sharedRates, length, outcome, SHARED_LEARNING_RATE);
     }
-  }
-
-  /** A step of so many rows took so long. */
-  observeStep(numRows: number, durationMs: number): void {
-    this.#cost.observe(numRows, durationMs);
   }
 
   /**

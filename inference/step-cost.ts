@@ -7,6 +7,15 @@ const DECAY = 0.98;
 const MAX_ROWS = 64;
 /** Steps before the estimate is believed. */
 const MIN_STEPS = 8;
+/** Without steps of different sizes to learn from: on a CPU about five rows cost what reading the weights does. */
+const PRIOR_FIXED_ROWS = 5;
+const MAX_FIXED_ROWS = 64;
+
+/** Milliseconds of a step: fixed + rows × row. */
+export interface StepEstimate {
+  readonly fixedMs: number;
+  readonly rowMs: number;
+}
 
 export class StepCost {
   #numSteps = 0;
@@ -16,6 +25,7 @@ export class StepCost {
   #rowsRows = 0;
   #rowsMs = 0;
 
+  /** Steps of so many rows took so long, each of several alike when these are means. */
   observe(numRows: number, durationMs: number): void {
     if (numRows > MAX_ROWS) return;
     this.#numSteps += 1;
@@ -26,10 +36,7 @@ export class StepCost {
     this.#rowsMs = this.#rowsMs * DECAY + numRows * durationMs;
   }
 
-  /**
-   * Rows that cost as much as the fixed part of a step: large where rows are nearly free. Without steps of different
-   * sizes to learn from it is the prior of a CPU, where about five rows cost what reading the weights does.
-   */
+  /** Rows that cost as much as the fixed part of a step: large where rows are nearly free. */
   get fixedRows(): number {
     const [meanRows, meanMs] = [this.#rows / this.#weight, this.#ms / this.#weight];
     const spread = this.#rowsRows / this.#weight - meanRows * meanRows;
@@ -38,7 +45,12 @@ export class StepCost {
     if (!(perRow > 0)) return MAX_FIXED_ROWS;
     return Math.min(MAX_FIXED_ROWS, Math.max(0, meanMs / perRow - meanRows));
   }
-}
 
-const PRIOR_FIXED_ROWS = 5;
-const MAX_FIXED_ROWS = 64;
+  /** Null before there was enough to learn from. */
+  get estimate(): StepEstimate | null {
+    if (this.#numSteps < MIN_STEPS) return null;
+    const { fixedRows } = this;
+    const rowMs = this.#ms / this.#weight / (fixedRows + this.#rows / this.#weight);
+    return { fixedMs: fixedRows * rowMs, rowMs };
+  }
+}

@@ -4,18 +4,18 @@ import type { SequenceFinish, TokenLogprobs } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
 import { BeamTaker } from './beam-taker.ts';
 import { numSamplesOf } from './drafting.ts';
+import type { Drafting } from './drafting.ts';
 import type { StepLogprobs } from './forward-batch.ts';
 import type { LiveSequences } from './live-sequences.ts';
 import type { PrefixCache } from './prefix-cache.ts';
 import type { ScheduledSequence, Scheduler } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
-import type { Speculator } from './speculator.ts';
 import { logprobsOf } from './step-logprobs.ts';
 
 export interface TokenTakerDeps {
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
-  readonly speculator: Speculator;
+  readonly drafting: Drafting;
   readonly live: LiveSequences;
   readonly contextLength: number;
   readonly vocabSize: number;
@@ -104,7 +104,7 @@ export class TokenTaker {
       sequence.numComputedTokens += 1;
       this.#deps.cache.register(sequence);
     }
-    if (draft !== undefined) this.#deps.speculator.settle(sequence, draft, numAccepted);
+    if (draft !== undefined) this.#deps.drafting.settle(sequence, draft, numAccepted);
   }
 
   /** Takes one token, if its sequence still wants it; returns its id. */

@@ -50,10 +50,17 @@ export function observeEngine({ registry }: Metrics, pool: string, engine: Engin
   );
   counter(
     'colloquy_engine_draft_tokens_total',
-    'Tokens guessed ahead, and those the model agreed with',
+    'Tokens guessed ahead, and those the model agreed with; of the draft model, those among them',
     () => {
-      const { proposedTokens, acceptedTokens } = engine.stats().speculation;
-      return { proposed: proposedTokens, accepted: acceptedTokens };
+      const { proposedTokens, acceptedTokens, draftModel } = engine.stats().speculation;
+      return {
+        proposed: proposedTokens,
+        accepted: acceptedTokens,
+        ...(draftModel && {
+          proposed_by_model: draftModel.proposedTokens,
+          accepted_of_model: draftModel.acceptedTokens,
+        }),
+      };
     },
   );
 }

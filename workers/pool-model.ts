@@ -51,10 +51,12 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
       close: () => model.close(),
     };
   }
+  const { draft_model: draft } = pool;
   const model = createServedModel({
     modelPath: inHome(config, pool.weights),
     kvPoolBytes: pool.kv_pool_bytes,
     swapBytes: pool.swap_bytes,
+    draft: draft && { path: inHome(config, draft.weights), kvPoolBytes: draft.kv_pool_bytes },
     threads: config.engine.threads,
     kernels: pool.kernels === 'auto' ? '' : pool.kernels,
     contextLength: pool.context_length,

@@ -41,6 +41,8 @@ export interface EngineSchedule {
   readonly numBlocks: number;
   /** Room beside the pool for those that are preempted. */
   readonly numSwapBlocks: number;
+  /** Whether the executor's draft model, if it has one, is there to guess. */
+  readonly hasDraftModel: boolean;
 }
 
 export interface ScheduleBounds {
@@ -125,6 +127,7 @@ export function engineSchedules(bounds: ScheduleBounds): fc.Arbitrary<EngineSche
       spareTokens: fc.oneof(fc.nat(10), fc.nat(200)),
       maxDraftTokens: fc.constantFrom(0, 1, 3, 8),
       numSwapBlocks: fc.constantFrom(0, 4, bounds.minBlocks),
+      hasDraftModel: fc.boolean(),
       numBlocks: fc.oneof(
         fc.integer({ min: bounds.minBlocks, max: bounds.minBlocks + 3 }),
         fc.integer({ min: bounds.minBlocks, max: bounds.maxBlocks }),

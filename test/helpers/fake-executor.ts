@@ -8,6 +8,8 @@ import type {
   ForwardCallback,
   StepLogprobs,
 } from '../../inference/forward-batch.ts';
+import { FakeDraft } from './fake-draft.ts';
+import type { FakeDraftOptions } from './fake-draft.ts';
 import type { SlowAdjustment } from './slow-adjustments.ts';
 
 export interface FakeExecutorOptions {
@@ -20,12 +22,15 @@ export interface FakeExecutorOptions {
   readonly isManual?: boolean;
   /** The vocabulary's logprobs after a context, instead of the hash: greedy rows take the best, logprobs are told of these. */
   readonly distribution?: (context: readonly number[]) => readonly number[];
+  /** It has a draft model, with a pool of its own. */
+  readonly draft?: FakeDraftOptions | null;
 }
 
 /** What a step answers instead of its own result. */
-type Outcome = { readonly error: Error } | { readonly sampledIds: Int32Array | null };
+export type Outcome = { readonly error: Error } | { readonly sampledIds: Int32Array | null };
 
 export class FakeExecutor implements Executor {
+  readonly draft: FakeDraft | null;
   readonly vocabSize: number;
   readonly contextLength: number;
   readonly blockSize: number;
@@ -53,6 +58,16 @@ export class FakeExecutor implements Executor {
     this.contextLength = options.contextLength ?? 1000;
     this.#isManual = options.isManual ?? false;
     this.#distribution = options.distribution;
+    const { blockSize, vocabSize, contextLength } = this;
+    const { draft = null } = options;
+    this.draft =
+      draft === null
+        ? null
+        : new FakeDraft(
+            draft,
+            new FakeExecutor({ blockSize, vocabSize, contextLength, ...draft }),
+            (run) => this.#begin(run),
+          );
   }
 
   get hasStepUnderWay(): boolean {
@@ -63,15 +78,22 @@ export class FakeExecutor implements Executor {
     const thrown = this.nextThrow;
     this.nextThrow = null;
     if (thrown !== null) throw thrown;
-    if (this.#isBusy) throw new Error('two steps at once');
-    this.#isBusy = true;
-    this.batches.push(batch);
-    const run = (): void => {
-      this.#isBusy = false;
-      const outcome = this.nextOutcome ?? this.#compute(batch);
+    this.#begin(() => {
+      const outcome = this.nextOutcome ?? this.compute(batch);
       this.nextOutcome = null;
       if ('error' in outcome) callback(outcome.error, null);
       else callback(null, outcome.sampledIds, this.#logprobsOf(batch, outcome.sampledIds));
+    });
+    this.batches.push(batch);
+  }
+
+  /** @param end tells the caller what came of the step */
+  #begin(end: () => void): void {
+    if (this.#isBusy) throw new Error('two steps at once');
+    this.#isBusy = true;
+    const run = (): void => {
+      this.#isBusy = false;
+      end();
     };
     if (this.#isManual) this.#release = run;
     else setImmediate(run);
@@ -90,7 +112,7 @@ export class FakeExecutor implements Executor {
   }
 
   /** A batch that breaks a rule of ForwardBatch is an error, as it is of the native side. */
-  #compute(batch: ForwardBatch): Outcome {
+  compute(batch: ForwardBatch): Outcome {
     try {
       this.#checkShapes(batch);
       this.#copy(batch);

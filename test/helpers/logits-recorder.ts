@@ -2,7 +2,12 @@
 // known by its seed, which the test makes unique, and a row by the position it is at; so rows can be compared whatever
 // batch, chunk, block or step they were computed in.
 import { createHash } from 'node:crypto';
-import type { Executor, ForwardBatch, ForwardCallback } from '../../inference/forward-batch.ts';
+import type {
+  DraftExecutor,
+  Executor,
+  ForwardBatch,
+  ForwardCallback,
+} from '../../inference/forward-batch.ts';
 import type { NativeModel } from '../../inference/native.ts';
 
 export interface RecordedRow {
@@ -17,6 +22,7 @@ export interface RecordedRow {
 export class LogitsRecorder implements Executor {
   readonly numBlocks: number;
   readonly numSwapBlocks: number;
+  readonly draft: DraftExecutor | null;
   /** Next to nothing, so that whoever is preempted and has room beside the pool is copied there. */
   readonly blockCopyMs = 1e-9;
   /** Rows that decided a token of the output, in order of computing. What followed a wrong guess is not among them. */
@@ -31,11 +37,18 @@ export class LogitsRecorder implements Executor {
    * @param model outlives the recorder, whose close() leaves it open; its pool is used as it is, old contents and all
    * @param numBlocks how many of the model's blocks there seem to be
    * @param numSwapBlocks how many of those behind them are there to swap to
+   * @param hasDraft whether the model's draft model is there, too
    */
-  constructor(model: NativeModel, numBlocks = model.numBlocks, numSwapBlocks = 0) {
+  constructor(
+    model: NativeModel,
+    numBlocks = model.numBlocks,
+    numSwapBlocks = 0,
+    hasDraft = false,
+  ) {
     this.#model = model;
     this.numBlocks = numBlocks;
     this.numSwapBlocks = numSwapBlocks;
+    this.draft = hasDraft ? model.draft : null;
   }
 
   get vocabSize(): number {

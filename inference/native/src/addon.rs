@@ -5,34 +5,34 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod embedder;
+mod loading;
 mod transfer;
 mod vocabulary;
 
-use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use napi::bindgen_prelude::{Float32Array, FnArgs, Function, Int32Array, Uint8Array};
+use napi::bindgen_prelude::{Float32Array, FnArgs, Function, Int32Array, Uint8Array, Uint32Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
+use self::loading::{DraftInfo, DraftOptions, Loaded, describe_draft, load, load_draft};
 use self::transfer::{ForwardBatch, copied};
 use crate::batch::Batch;
 use crate::cpu::CpuExecutor;
-use crate::error::Error;
+use crate::draft::propose;
+use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::gguf::Gguf;
 use crate::kernels::Kernels;
-use crate::kv_pool::KvPool;
-use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
-type Outcome = FnArgs<(
+type StepResult = (
     Option<String>,
     Option<Int32Array>,
     Option<Float32Array>,
     Option<Logprobs>,
-)>;
+);
+type Outcome = FnArgs<StepResult>;
 type StepCallback = ThreadsafeFunction<Outcome, (), Outcome, napi::Status, false>;
 
 #[napi(object)]
@@ -46,6 +46,7 @@ pub struct LoadOptions {
     pub threads: u32,
     /// A kernel set by name, for comparisons; empty = the widest
     pub kernels: String,
+    pub draft: Option<DraftOptions>,
 }
 
 #[napi(object)]
@@ -65,6 +66,21 @@ pub struct ModelInfo {
     pub block_copy_ms: f64,
     pub kv_bytes_per_token: u32,
     pub weights_bytes: f64,
+    pub draft: Option<DraftInfo>,
+}
+
+/// What the engine's thread is asked for.
+enum Step {
+    /// A batch, and whether its logits are wanted.
+    Forward(Batch, bool),
+    /// Guesses of the draft model, so many for each sequence.
+    Propose(Batch, Vec<u32>),
+}
+
+struct Executors {
+    target: CpuExecutor,
+    draft: Option<CpuExecutor>,
+    block_size: usize,
 }
 
 #[napi(object)]
@@ -79,7 +95,7 @@ pub struct Logprobs {
 pub struct NativeModel {
     info: ModelInfo,
     tokenizer: Tokenizer,
-    steps: Option<Sender<(Batch, bool)>>,
+    steps: Option<Sender<Step>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -89,35 +105,37 @@ impl NativeModel {
     #[napi(constructor)]
     pub fn new(options: LoadOptions, on_step: Function<'_, Outcome, ()>) -> napi::Result<Self> {
         let on_step: StepCallback = on_step.build_threadsafe_function().build()?;
-        let gguf = Gguf::open(Path::new(&options.path)).map_err(to_napi)?;
-        let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
-        let model = Model::load(&gguf).map_err(to_napi)?;
-        if options.block_size == 0
-            || options.block_size > 1024
-            || !options.kv_pool_bytes.is_finite()
-            || options.kv_pool_bytes < 0.0
-            || !options.swap_bytes.is_finite()
-            || options.swap_bytes < 0.0
-        {
-            return Err(to_napi(Error::new(
-                "blockSize, kvPoolBytes or swapBytes is out of range",
-            )));
-        }
-        let mut pool = KvPool::new(
-            options.kv_pool_bytes as usize,
-            options.swap_bytes as usize,
-            model.shape.block_layout(options.block_size as usize),
-        )
-        .map_err(to_napi)?;
+        let Loaded {
+            tokenizer,
+            model,
+            mut pool,
+        } = load(
+            &options.path,
+            options.kv_pool_bytes,
+            options.swap_bytes,
+            options.block_size,
+        )?;
         let block_copy_ms = pool.measure_copy() * 1000.0;
         let threads = num_threads(options.threads);
         let kernels = kernels_named(&options.kernels)?;
         let executor = CpuExecutor::new(model, pool, kernels, threads);
-        let info = describe(&executor, &tokenizer, threads, block_copy_ms);
+        let draft = options
+            .draft
+            .map(|draft| load_draft(&draft, options.block_size, &tokenizer, &executor))
+            .transpose()?;
+        let info = ModelInfo {
+            draft: draft.as_ref().map(describe_draft),
+            ..describe(&executor, &tokenizer, threads, block_copy_ms)
+        };
+        let executors = Executors {
+            target: executor,
+            draft,
+            block_size: options.block_size as usize,
+        };
         let (steps, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("engine-0".to_owned())
-            .spawn(move || serve(executor, &inbox, &on_step))?;
+            .spawn(move || serve(executors, &inbox, &on_step))?;
         Ok(Self {
             info,
             tokenizer,
@@ -134,13 +152,13 @@ impl NativeModel {
     /// Queues one step; the batch is copied.
     #[napi]
     pub fn forward(&self, batch: ForwardBatch, wants_logits: bool) -> napi::Result<()> {
-        let steps = self
-            .steps
-            .as_ref()
-            .ok_or_else(|| to_napi(Error::new("the model is closed")))?;
-        steps
-            .send((copied(&batch), wants_logits))
-            .map_err(|_| to_napi(Error::new("the engine thread is gone")))
+        self.send(Step::Forward(copied(&batch), wants_logits))
+    }
+
+    /// Queues the draft model's turn; the batch is copied. Its outcome has guesses for sampled ids.
+    #[napi]
+    pub fn propose(&self, batch: ForwardBatch, counts: Uint32Array) -> napi::Result<()> {
+        self.send(Step::Propose(copied(&batch), counts.to_vec()))
     }
 
     #[napi]
@@ -174,37 +192,65 @@ impl NativeModel {
     }
 }
 
+impl NativeModel {
+    fn send(&self, step: Step) -> napi::Result<()> {
+        let steps = self
+            .steps
+            .as_ref()
+            .ok_or_else(|| to_napi(Error::new("the model is closed")))?;
+        steps
+            .send(step)
+            .map_err(|_| to_napi(Error::new("the engine thread is gone")))
+    }
+}
+
 impl Drop for NativeModel {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-fn serve(mut executor: CpuExecutor, inbox: &Receiver<(Batch, bool)>, on_step: &StepCallback) {
-    while let Ok((batch, wants_logits)) = inbox.recv() {
-        let max_top = batch.max_top() as u32;
-        let outcome = match executor.forward(&batch, wants_logits) {
-            Ok(output) => {
-                let ids = output.sampled_ids.into_iter().map(|id| id as i32).collect();
-                (
-                    None,
-                    Some(Int32Array::new(ids)),
-                    output.logits.map(Float32Array::new),
-                    output.logprobs.map(|found| Logprobs {
-                        sampled: Float32Array::new(found.sampled),
-                        max_top,
-                        top_ids: Int32Array::new(found.top_ids),
-                        top_values: Float32Array::new(found.top_values),
-                    }),
-                )
-            }
-            Err(error) => (Some(error.to_string()), None, None, None),
-        };
+fn serve(mut executors: Executors, inbox: &Receiver<Step>, on_step: &StepCallback) {
+    while let Ok(step) = inbox.recv() {
+        let outcome = executors
+            .run(step)
+            .unwrap_or_else(|error| (Some(error.to_string()), None, None, None));
         on_step.call(
             FnArgs::from(outcome),
             ThreadsafeFunctionCallMode::NonBlocking,
         );
     }
+}
+
+impl Executors {
+    fn run(&mut self, step: Step) -> Result<StepResult> {
+        match step {
+            Step::Forward(batch, wants_logits) => {
+                let output = self.target.forward(&batch, wants_logits)?;
+                Ok((
+                    None,
+                    Some(ids_of(output.sampled_ids)),
+                    output.logits.map(Float32Array::new),
+                    output.logprobs.map(|found| Logprobs {
+                        sampled: Float32Array::new(found.sampled),
+                        max_top: batch.max_top() as u32,
+                        top_ids: Int32Array::new(found.top_ids),
+                        top_values: Float32Array::new(found.top_values),
+                    }),
+                ))
+            }
+            Step::Propose(batch, counts) => {
+                let draft = self.draft.as_mut();
+                let draft = draft.ok_or_else(|| Error::new("the model has no draft model"))?;
+                let guesses = propose(draft, batch, &counts, self.block_size)?;
+                Ok((None, Some(ids_of(guesses)), None, None))
+            }
+        }
+    }
+}
+
+fn ids_of(ids: Vec<u32>) -> Int32Array {
+    Int32Array::new(ids.into_iter().map(|id| id as i32).collect())
 }
 
 fn describe(
@@ -229,6 +275,7 @@ fn describe(
         block_copy_ms,
         kv_bytes_per_token: executor.pool().layout.bytes_per_token() as u32,
         weights_bytes: executor.model().weights_bytes() as f64,
+        draft: None,
     }
 }
 

@@ -14,7 +14,7 @@ mod step;
 mod tests;
 mod workspace;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use self::sampling::LogprobSlots;
 use self::step::{Memory, Step};
@@ -32,7 +32,7 @@ pub struct CpuExecutor {
     model: Model,
     pool: KvPool,
     kernels: Kernels,
-    team: Team,
+    team: Arc<Team>,
     /// Kept from step to step: fresh memory would cost a page fault for every 4 KiB of it.
     work: Workspace,
 }
@@ -90,7 +90,15 @@ impl Executor for CpuExecutor {
 
 impl CpuExecutor {
     pub fn new(model: Model, pool: KvPool, kernels: Kernels, num_threads: usize) -> Self {
-        let team = Team::new(num_threads);
+        Self::on(Arc::new(Team::new(num_threads)), model, pool, kernels)
+    }
+
+    /// Another model with a pool of its own, on the same threads.
+    pub fn beside(&self, model: Model, pool: KvPool) -> Self {
+        Self::on(Arc::clone(&self.team), model, pool, self.kernels)
+    }
+
+    fn on(team: Arc<Team>, model: Model, pool: KvPool, kernels: Kernels) -> Self {
         Self {
             work: Workspace::new(team.len()),
             model,

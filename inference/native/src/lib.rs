@@ -7,6 +7,7 @@
 mod addon;
 mod batch;
 mod cpu;
+mod draft;
 mod error;
 mod executor;
 #[cfg(test)]

@@ -32,6 +32,8 @@ struct Shared {
     /// Threads, other than the caller of `run`, that hold the job. Raised under the lock.
     inside: AtomicUsize,
     phases: Phases,
+    /// Held while a job runs: several models may share a team.
+    turn: Mutex<()>,
 }
 
 pub struct Team {
@@ -52,6 +54,7 @@ impl Team {
             wake: Condvar::new(),
             inside: AtomicUsize::new(0),
             phases: Phases::default(),
+            turn: Mutex::default(),
         });
         let threads = (1..num_threads)
             .map(|index| {
@@ -70,11 +73,14 @@ impl Team {
     }
 
     /// Runs `job` on the threads of the team that come in time, this one as 0, and returns when all its phases are done.
+    /// Jobs of several callers come one after the other; a job runs no other.
     /// On every thread the job must call `Member::each` the same number of times with the same totals.
     pub fn run(&self, job: &(dyn Fn(&Member<'_>) + Sync)) {
         // SAFETY: the reference outlives its use: a thread takes the job and raises `inside` under the lock; below, the job
         // is taken back under the lock, and `inside` is awaited before this function returns.
         let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(&Member<'_>) + Sync), Job>(job) };
+        let turn = self.shared.turn.lock();
+        let _turn = turn.unwrap_or_else(PoisonError::into_inner);
         let first_phase = self.shared.phases.current();
         {
             let mut state = self.shared.lock();

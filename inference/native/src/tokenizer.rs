@@ -51,6 +51,20 @@ impl Tokenizer {
         })
     }
 
+    /// The first difference between the vocabularies, as a sentence about `other`'s; none when every id means the same in both.
+    pub fn vocabulary_difference(&self, other: &Self) -> Option<String> {
+        let (own, others) = (&self.vocabulary, &other.vocabulary);
+        if own.len() != others.len() {
+            return Some(format!("has {} tokens, not {}", others.len(), own.len()));
+        }
+        own.iter()
+            .zip(others.iter())
+            .find(|(one, another)| one != another)
+            .map(|((id, token, kind), (_, other, other_kind))| {
+                format!("has {other_kind:?} {other:?} as token {id}, not {kind:?} {token:?}")
+            })
+    }
+
     pub fn vocab_size(&self) -> usize {
         self.vocabulary.len()
     }

@@ -1,8 +1,11 @@
 // The contract that lets a reply go on anywhere: a row's logits are the same 32-bit patterns however it was computed.
 // Compared bit by bit over random schedules with what each sequence gets alone, at once, and from nothing cached.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { BLOCK_SIZE, NativeModel } from '../../../inference/native.ts';
+import type { DraftModelOptions } from '../../../inference/native.ts';
 import {
   engineSchedules,
   MAX_PROMPT_TOKENS,
@@ -15,14 +18,18 @@ import type {
   ScheduledOutput,
   SequenceContent,
 } from '../../helpers/engine-schedules.ts';
+import { makeStepsEqual } from '../../helpers/equal-steps.ts';
 import { LogitsRecorder } from '../../helpers/logits-recorder.ts';
 import type { RecordedRow } from '../../helpers/logits-recorder.ts';
+import { writePerturbed } from '../../helpers/perturbed-weights.ts';
 import { describeWithModel, MODEL_PATH } from './native/model.ts';
 
 /** Random schedules over all tiny models together. */
 const NUM_SCHEDULES = Number(process.env['COLLOQUY_SCHEDULES'] ?? 200);
 const LIMIT_MS = 60_000 + NUM_SCHEDULES * 500;
 const ARCHITECTURES = ['llama3', 'qwen2', 'qwen3', 'gemma3'];
+/** Some hundred tokens of a tiny model: now and then too few. */
+const DRAFT_POOL_BYTES = 1 << 17;
 const FIXTURES = join(__dirname, '..', '..', 'fixtures', 'architectures');
 
 interface Reference {
@@ -41,6 +48,8 @@ interface Coverage {
   hitTokens: number;
   proposedTokens: number;
   acceptedTokens: number;
+  draftProposedTokens: number;
+  draftAcceptedTokens: number;
   numForkCopies: number;
   numForked: number;
   numResumed: number;
@@ -55,6 +64,8 @@ const coverage: Coverage = {
   hitTokens: 0,
   proposedTokens: 0,
   acceptedTokens: 0,
+  draftProposedTokens: 0,
+  draftAcceptedTokens: 0,
   numForkCopies: 0,
   numForked: 0,
   numResumed: 0,
@@ -67,10 +78,10 @@ class InvarianceCheck {
   readonly #alone: NativeModel;
   readonly #references = new Map<number, Reference>();
 
-  constructor(path: string, numBlocks: number) {
+  constructor(path: string, draft: DraftModelOptions, numBlocks: number) {
     // Other threads, other places in the pool: neither may matter.
     this.#alone = load(path, numBlocks, 1);
-    this.#model = load(path, numBlocks, 2);
+    this.#model = load(path, numBlocks, 2, draft);
   }
 
   get vocabSize(): number {
@@ -87,7 +98,8 @@ class InvarianceCheck {
     for (const { content, numSamples } of schedule.sequences)
       for (let index = 0; index < numSamples; index += 1)
         await this.#refer(replyContent(content, index));
-    const recorder = new LogitsRecorder(this.#model, schedule.numBlocks, schedule.numSwapBlocks);
+    const { numBlocks, numSwapBlocks, hasDraftModel } = schedule;
+    const recorder = new LogitsRecorder(this.#model, numBlocks, numSwapBlocks, hasDraftModel);
     const { outputs, stats } = await runSchedule(
       schedule,
       recorder,
@@ -100,6 +112,9 @@ class InvarianceCheck {
     coverage.hitTokens += stats.prefixCache.hitTokens;
     coverage.proposedTokens += stats.speculation.proposedTokens;
     coverage.acceptedTokens += stats.speculation.acceptedTokens;
+    const { draftModel } = stats.speculation;
+    coverage.draftProposedTokens += draftModel?.proposedTokens ?? 0;
+    coverage.draftAcceptedTokens += draftModel?.acceptedTokens ?? 0;
     const found = recorder.rows.flatMap((row) => this.#rowDifferences(row));
     const recorded = new Set(recorder.rows.map(({ seed, position }) => `${seed} ${position}`));
     for (const [index, { content }] of schedule.sequences.entries()) {
@@ -176,6 +191,7 @@ class InvarianceCheck {
         options: { maxNumSeqs: 1, maxNumBatchedTokens: this.#alone.contextLength },
         numBlocks: recorder.numBlocks,
         numSwapBlocks: 0,
+        hasDraftModel: false,
       },
       recorder,
       () => [],
@@ -197,11 +213,17 @@ function exactly(value: unknown): string {
   return JSON.stringify(value, (_key, each: unknown) => (Object.is(each, -0) ? '-0' : each));
 }
 
-function load(path: string, numBlocks: number, threads: number): NativeModel {
+function load(
+  path: string,
+  numBlocks: number,
+  threads: number,
+  draft?: DraftModelOptions,
+): NativeModel {
   const probe = new NativeModel({ path, kvPoolBytes: 1 << 20, threads: 1 });
   const { kvBytesPerToken } = probe.info;
   probe.close();
-  return new NativeModel({ path, kvPoolBytes: numBlocks * BLOCK_SIZE * kvBytesPerToken, threads });
+  const kvPoolBytes = numBlocks * BLOCK_SIZE * kvBytesPerToken;
+  return new NativeModel({ path, kvPoolBytes, threads, draft });
 }
 
 const blocksFor = (numTokens: number): number => Math.ceil(numTokens / BLOCK_SIZE);
@@ -218,6 +240,18 @@ async function compareSchedules(
   await fc.assert(property, { numRuns });
 }
 
+let folder = '';
+let restoreClock = (): void => undefined;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'invariance-'));
+  // By the real clock a draft model as large as its model is not worth asking.
+  restoreClock = makeStepsEqual();
+});
+afterAll(() => {
+  restoreClock();
+  rmSync(folder, { recursive: true });
+});
+
 describe('the bits of a row’s logits', () => {
   const maxOutputTokens = 96;
   const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens);
@@ -226,8 +260,13 @@ describe('the bits of a row’s logits', () => {
   it.each(ARCHITECTURES)(
     'are the same in any schedule of a tiny %s',
     async (name) => {
+      const path = join(FIXTURES, `${name}.gguf`);
+      // A draft model that is often right and often wrong.
+      const draftPath = join(folder, `${name}.gguf`);
+      writePerturbed(path, draftPath);
       const check = new InvarianceCheck(
-        join(FIXTURES, `${name}.gguf`),
+        path,
+        { path: draftPath, kvPoolBytes: DRAFT_POOL_BYTES },
         bounds.maxBlocks + bounds.minBlocks,
       );
       try {
@@ -242,6 +281,7 @@ describe('the bits of a row’s logits', () => {
   it('were compared in schedules that preempt, hit the cache, guess right and wrong, fork, copy, resume, abort and stop', () => {
     expect(Object.entries(coverage).filter(([, count]) => count === 0)).toEqual([]);
     expect(coverage.proposedTokens).toBeGreaterThan(coverage.acceptedTokens);
+    expect(coverage.draftProposedTokens).toBeGreaterThan(coverage.draftAcceptedTokens);
   });
 });
 
@@ -251,8 +291,9 @@ describeWithModel('the bits of a row’s logits on real weights', () => {
     async () => {
       const maxOutputTokens = 12;
       const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens) + 2;
+      const draft = { path: MODEL_PATH, kvPoolBytes: 1 << 23 };
       const bounds = { maxNumSequences: 5, maxOutputTokens, minBlocks, maxBlocks: 4 * minBlocks };
-      const check = new InvarianceCheck(MODEL_PATH, bounds.maxBlocks + bounds.minBlocks);
+      const check = new InvarianceCheck(MODEL_PATH, draft, bounds.maxBlocks + bounds.minBlocks);
       try {
         await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 50));
       } finally {

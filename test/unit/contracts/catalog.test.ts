@@ -39,6 +39,15 @@ describe('loadCatalog', () => {
     expect(Object.keys(loadCatalog(SHIPPED).pools)).toEqual(['mini', 'default']);
   });
 
+  it('takes a native pool with a draft model, whose pool of keys and values must have a size', () => {
+    const { mini } = loadCatalog(SHIPPED).pools;
+    const draft_model = { weights: 'models/small.gguf', kv_pool_bytes: 33_554_432 };
+    expect(withPool({ ...mini, draft_model }).pools['mini']).toEqual({ ...mini, draft_model });
+    expect(() => withPool({ ...mini, draft_model: { weights: 'models/small.gguf' } })).toThrow(
+      'kv_pool_bytes',
+    );
+  });
+
   it('takes a remote pool and fills its time-outs in', () => {
     expect(withPool({ ...REMOTE, timeouts: { connect_ms: 1 } }).pools['mini']).toEqual({
       ...REMOTE,

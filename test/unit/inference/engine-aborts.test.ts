@@ -5,6 +5,7 @@ import { StepEngine } from '../../../inference/engine.ts';
 import { Sequence } from '../../../inference/sequence.ts';
 import type { SequenceState } from '../../../inference/sequence.ts';
 import { expectedTokens, GREEDY, sequenceRequest } from '../../helpers/engine-runs.ts';
+import { makeStepsEqual } from '../../helpers/equal-steps.ts';
 import { FakeExecutor } from '../../helpers/fake-executor.ts';
 
 /** Aborts of live sequences in all. */
@@ -55,8 +56,7 @@ beforeAll(() => {
     states.set(this.seqId, state);
   });
   // Steps that always cost the same: guesses are free, and a seed decides all that happens.
-  let time = 0;
-  jest.spyOn(performance, 'now').mockImplementation(() => (time += 1));
+  makeStepsEqual();
 });
 afterAll(() => jest.restoreAllMocks());
 
@@ -91,6 +91,10 @@ class AbortRun {
       numBlocks: 12 + random(4),
       vocabSize: VOCAB_SIZE,
       isManual: true,
+      draft:
+        random(2) === 0
+          ? null
+          : { numBlocks: 2 + random(30), isWrong: (position) => position % 3 === 0 },
     });
     const maxNumSeqs = 1 + random(8);
     this.engine = new StepEngine(this.executor, {
@@ -122,7 +126,7 @@ class AbortRun {
       count('by close');
     }
     const closed = this.engine.close();
-    this.#release();
+    while (this.executor.hasStepUnderWay) this.#release();
     await closed;
   }
 

@@ -44,6 +44,25 @@ impl Adjustments {
                 .all(|id| *id >= 0 && (*id as usize) < vocab_size)
     }
 
+    /// The entries of these samples, in this order.
+    pub fn select(&self, samples: &[usize]) -> Self {
+        if self.starts.is_empty() {
+            return Self::default();
+        }
+        let mut selected = Self {
+            starts: vec![0],
+            ..Self::default()
+        };
+        for row in samples.iter().map(|sample| self.row(*sample)) {
+            selected.ids.extend(row.ids);
+            selected.biases.extend(row.biases);
+            selected.scales.extend(row.scales);
+            selected.penalties.extend(row.penalties);
+            selected.starts.push(selected.ids.len() as i32);
+        }
+        selected
+    }
+
     /// A sample's entries, after `are_sound`.
     pub fn row(&self, sample: usize) -> Row<'_> {
         let range = match self.starts.get(sample..sample + 2) {

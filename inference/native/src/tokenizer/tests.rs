@@ -110,3 +110,30 @@ fn a_space_goes_before_the_text_unless_the_file_says_no() {
     assert_eq!(with(Some(1)), [2]);
     assert_eq!(with(Some(0)), [1]);
 }
+
+#[test]
+fn the_first_difference_of_two_vocabularies_is_told() {
+    let vocabulary = |names: &[&str], kinds: &[i32]| {
+        load(|file| {
+            tokens(file, "gpt2", names);
+            file.integers("tokenizer.ggml.token_type", kinds);
+        })
+        .unwrap()
+    };
+    let own = vocabulary(&["a", "b"], &[1, 1]);
+    let difference = |names: &[&str], kinds: &[i32]| {
+        let other = vocabulary(names, kinds);
+        own.vocabulary_difference(&other)
+    };
+    assert_eq!(difference(&["a", "b"], &[1, 1]), None);
+    let told = |text: &str| Some(text.to_owned());
+    assert_eq!(difference(&["a"], &[1]), told("has 1 tokens, not 2"));
+    assert_eq!(
+        difference(&["a", "c"], &[1, 1]),
+        told("has Normal \"c\" as token 1, not Normal \"b\"")
+    );
+    assert_eq!(
+        difference(&["a", "b"], &[1, 3]),
+        told("has Control \"b\" as token 1, not Normal \"b\"")
+    );
+}
