@@ -11,8 +11,7 @@ import type { Schedule, ScheduledSequence, Scheduler } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
 import { Speculator } from './speculator.ts';
 import type { Draft, StepPlan } from './speculator.ts';
-import { StepCost } from './step-cost.ts';
-import type { StepEstimate } from './step-cost.ts';
+import { PRIOR_ESTIMATE, StepCost } from './step-cost.ts';
 
 export interface DraftLimits {
   readonly maxNumBatchedTokens: number;
@@ -25,8 +24,6 @@ export interface DraftLimits {
 const PRIOR_DRAFT_COST = 0.25;
 /** Of what decoding the rest of a reply costs, the most that the draft model may spend on catching up with it. */
 const CATCH_UP_SHARE = 0.25;
-/** In rows, before a step was measured. */
-const PRIOR_STEP: StepEstimate = { fixedMs: 5, rowMs: 1 };
 
 export class Drafting {
   readonly #scheduler: Scheduler;
@@ -98,8 +95,7 @@ export class Drafting {
       return;
     }
     model.propose(requests, this.#limits.maxNumBatchedTokens, (error, guesses) => {
-      for (const [sequence, tokenIds] of guesses)
-        drafts.set(sequence, { tokenIds, matchLength: null });
+      for (const [sequence, tokenIds] of guesses) drafts.set(sequence, { tokenIds, kinds: null });
       if (error === null) finish();
       else callback(error, schedule);
     });
@@ -107,7 +103,7 @@ export class Drafting {
 
   /** What became of a draft: the model agreed with the first `numAccepted` tokens of it. */
   settle(sequence: Sequence, draft: Draft, numAccepted: number): void {
-    const source = draft.matchLength === null ? 'model' : 'lookup';
+    const source = draft.kinds === null ? 'model' : 'lookup';
     this.#proposed[source] += draft.tokenIds.length;
     this.#accepted[source] += numAccepted;
     if (source === 'lookup') this.#lookup.settle(sequence, draft, numAccepted);
@@ -163,8 +159,10 @@ export class Drafting {
       const draft = this.#lookup.draft(sequence, plan, this.#roomFor(sequence, plan), leastRate);
       if (draft === null) return true;
       const numReserved = this.#scheduler.reserve(sequence, draft.tokenIds.length);
-      if (numReserved > 0)
-        drafts.set(sequence, { ...draft, tokenIds: draft.tokenIds.slice(0, numReserved) });
+      const [tokenIds, kinds] = [draft.tokenIds, draft.kinds].map((each) =>
+        each?.slice(0, numReserved),
+      );
+      if (numReserved > 0) drafts.set(sequence, { tokenIds: tokenIds ?? [], kinds: kinds ?? [] });
       return false;
     });
   }
@@ -175,7 +173,7 @@ export class Drafting {
     plan: StepPlan,
     model: DraftModel,
   ): DraftRequest[] {
-    const step = this.#cost.estimate ?? PRIOR_STEP;
+    const step = this.#cost.estimate ?? PRIOR_ESTIMATE;
     const draft = model.cost.estimate ?? {
       fixedMs: step.fixedMs * PRIOR_DRAFT_COST,
       rowMs: step.rowMs * PRIOR_DRAFT_COST,

@@ -7,12 +7,16 @@ import { chatTemplateOf } from '../../inference/chat-template.ts';
 import { quantile, spread } from '../statistics.ts';
 import { generate, openEngine } from './engine-run.ts';
 import type { OpenEngine } from './engine-run.ts';
+import { replay } from './lookup-replay.ts';
 import type { BenchOptions } from './options.ts';
 import { Report } from './report.ts';
 
 const MAX_TOKENS = 256;
 const MAX_PROMPT = 1024;
-const DRAFT_TOKENS = 10;
+/** As in config/catalog.yaml. */
+const DRAFT_TOKENS = 16;
+/** Rows that cost as much as the fixed part of a step, for the replay: from what the kernels before AVX-512 had to nearly free rows. */
+const FIXED_ROWS = [3, 6, 12, 30, 60];
 /** Questions of each category; the eight small categories count as one, as in the paper. */
 const PER_CATEGORY = 8;
 const SINGLE_CATEGORIES = ['translation', 'summarization', 'qa', 'math_reasoning', 'rag'];
@@ -24,6 +28,10 @@ interface Question {
 
 interface Run {
   readonly category: string;
+  readonly prompt: readonly number[];
+  readonly reply: readonly number[];
+  /** With lookup, prompts among them. */
+  readonly numSteps: number;
   /** From the request to its end; and from its first token on, where lookup works. */
   readonly offMs: number;
   readonly onMs: number;
@@ -53,7 +61,9 @@ export async function runLookup(options: BenchOptions): Promise<void> {
   for (const { category, text } of questions) {
     const prompt = template.render([{ role: 'user', content: text }]).slice(-MAX_PROMPT);
     const one = await time(off, prompt, template.endId);
+    const numStepsBefore = on.engine.stats().numSteps;
     const other = await time(on, prompt, template.endId);
+    const numSteps = on.engine.stats().numSteps - numStepsBefore;
     // The first question of all warms both up.
     if (runs.length === 0) {
       await time(off, prompt, template.endId);
@@ -61,6 +71,9 @@ export async function runLookup(options: BenchOptions): Promise<void> {
     }
     runs.push({
       category,
+      prompt,
+      reply: one.tokenIds,
+      numSteps,
       offMs: one.ms,
       onMs: other.ms,
       offDecodeMs: one.decodeMs,
@@ -90,6 +103,7 @@ export async function runLookup(options: BenchOptions): Promise<void> {
       'wall time without ÷ with',
       'after the first token',
       'of each question',
+      'tokens a step',
       'equal',
       'distinct pairs',
     ],
@@ -99,10 +113,12 @@ export async function runLookup(options: BenchOptions): Promise<void> {
       `**${each.ratio}**`,
       each.decodeRatio,
       `${each.ratios.median} (${each.ratios.min}–${each.ratios.max})`,
+      each.tokensPerStep,
       `${each.equal} of ${each.questions}`,
       each.distinctPairs,
     ]),
   ]);
+  replayAt(report, runs, categories);
   report.plot('Prompt lookup: wall time without ÷ with', 'greedy, one sequence at a time', [
     {
       title: 'Spec-Bench category',
@@ -115,6 +131,34 @@ export async function runLookup(options: BenchOptions): Promise<void> {
   ]);
 }
 
+/** The ratio after the first token that the same replies would have with other kernels. */
+function replayAt(report: Report, runs: readonly Run[], categories: readonly string[]): void {
+  const rows = ['overall', ...categories].map((name) => {
+    const replies = runs.filter(({ category }) => name === 'overall' || category === name);
+    return FIXED_ROWS.map((fixedRows) => {
+      const { ratio, numTokens, numSteps, numRows } = replay(replies, fixedRows, DRAFT_TOKENS);
+      const three = (value: number): number => Number(value.toPrecision(3));
+      return {
+        category: name,
+        fixedRows,
+        replayedRatio: three(ratio),
+        tokensPerStep: three(numTokens / numSteps),
+        rowsPerStep: three(numRows / numSteps),
+      };
+    });
+  });
+  for (const each of rows.flat()) report.line(each);
+  report.table([
+    ['replayed: fixed part of a step, in rows', ...FIXED_ROWS],
+    ...rows.map((each) => [
+      each[0]?.category ?? '',
+      ...each.map(
+        ({ replayedRatio, tokensPerStep }) => `${replayedRatio} (${tokensPerStep} tokens a step)`,
+      ),
+    ]),
+  ]);
+}
+
 interface Finding {
   readonly category: string;
   readonly questions: number;
@@ -122,6 +166,8 @@ interface Finding {
   readonly ratio: number;
   readonly decodeRatio: number;
   readonly ratios: ReturnType<typeof spread>;
+  /** Steps over the prompt included. */
+  readonly tokensPerStep: number;
   readonly equal: number;
   /** Median share of pairs of neighbours that occur once: a small model that loops makes guessing easy. */
   readonly distinctPairs: number;
@@ -138,6 +184,9 @@ function summarise(category: string, runs: readonly Run[]): Finding {
       (sum(({ offDecodeMs }) => offDecodeMs) / sum(({ onDecodeMs }) => onDecodeMs)).toPrecision(3),
     ),
     ratios: spread(runs.map(({ offMs, onMs }) => offMs / onMs)),
+    tokensPerStep: Number(
+      (sum(({ reply }) => reply.length) / sum(({ numSteps }) => numSteps)).toPrecision(3),
+    ),
     equal: runs.filter(({ isEqual }) => isEqual).length,
     distinctPairs: Number(
       quantile(

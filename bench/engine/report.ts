@@ -1,4 +1,4 @@
-// One bench's report: a JSON line for each finding as it comes, then a Markdown table and an SVG plot of them all.
+// One bench's report: a JSON line for each finding as it comes, then Markdown tables and an SVG plot of them all.
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { barPlot } from './bar-plot.ts';
@@ -11,7 +11,7 @@ export class Report {
   /** @param name of the bench, and of its files in `folder` */
   constructor(folder: string, name: string) {
     this.#path = join(folder, name);
-    writeFileSync(`${this.#path}.jsonl`, '');
+    for (const kind of ['jsonl', 'md']) writeFileSync(`${this.#path}.${kind}`, '');
     this.line({ bench: name, ...machine() });
   }
 
@@ -25,13 +25,13 @@ export class Report {
     appendFileSync(`${this.#path}.jsonl`, `${JSON.stringify(finding)}\n`);
   }
 
-  /** @param rows the first is the header */
+  /** One more table. @param rows the first is the header */
   table(rows: readonly (readonly (string | number)[])[]): void {
     const lines = rows.map((row) => `| ${row.join(' | ')} |`);
     lines.splice(1, 0, `|${' --- |'.repeat(rows[0]?.length ?? 0)}`);
-    const text = `${lines.join('\n')}\n`;
-    process.stdout.write(`\n${text}`);
-    writeFileSync(`${this.#path}.md`, text);
+    const text = `\n${lines.join('\n')}\n`;
+    process.stdout.write(text);
+    appendFileSync(`${this.#path}.md`, text);
   }
 
   plot(title: string, unit: string, groups: readonly BarGroup[]): void {

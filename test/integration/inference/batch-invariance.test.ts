@@ -18,10 +18,10 @@ import type {
   ScheduledOutput,
   SequenceContent,
 } from '../../helpers/engine-schedules.ts';
-import { makeStepsEqual } from '../../helpers/equal-steps.ts';
 import { LogitsRecorder } from '../../helpers/logits-recorder.ts';
 import type { RecordedRow } from '../../helpers/logits-recorder.ts';
 import { writePerturbed } from '../../helpers/perturbed-weights.ts';
+import { followTimedExecutors, TimedExecutor } from '../../helpers/timed-executor.ts';
 import { describeWithModel, MODEL_PATH } from './native/model.ts';
 
 /** Random schedules over all tiny models together. */
@@ -102,7 +102,7 @@ class InvarianceCheck {
     const recorder = new LogitsRecorder(this.#model, numBlocks, numSwapBlocks, hasDraftModel);
     const { outputs, stats } = await runSchedule(
       schedule,
-      recorder,
+      new TimedExecutor(recorder),
       (content) => this.#referenceOf(content).tokenIds,
     );
     coverage.numRows += recorder.rows.length;
@@ -245,7 +245,7 @@ let restoreClock = (): void => undefined;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'invariance-'));
   // By the real clock a draft model as large as its model is not worth asking.
-  restoreClock = makeStepsEqual();
+  restoreClock = followTimedExecutors();
 });
 afterAll(() => {
   restoreClock();

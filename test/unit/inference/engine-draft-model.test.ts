@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { StepEngine } from '../../../inference/engine.ts';
 import { expectedTokens, runSequence, sequenceRequest } from '../../helpers/engine-runs.ts';
-import { makeStepsEqual } from '../../helpers/equal-steps.ts';
 import { FakeExecutor } from '../../helpers/fake-executor.ts';
+import { followTimedExecutors, TimedExecutor } from '../../helpers/timed-executor.ts';
 
 let restore = (): void => undefined;
-beforeAll(() => (restore = makeStepsEqual()));
+beforeAll(() => (restore = followTimedExecutors()));
 afterAll(() => restore());
 
 interface Limits {
@@ -28,7 +28,7 @@ function engineOf({
     vocabSize,
     draft: { numBlocks: numDraftBlocks, contextLength: draftContext, isWrong },
   });
-  const engine = new StepEngine(executor, {
+  const engine = new StepEngine(new TimedExecutor(executor), {
     maxNumBatchedTokens: 24,
     maxNumSeqs: 6,
     contextLength: 200,
@@ -139,7 +139,7 @@ describe('an engine with a draft model', () => {
 
   it('leaves the draft model alone without speculation', async () => {
     const executor = new FakeExecutor({ numBlocks: 60, draft: { numBlocks: 60 } });
-    const engine = new StepEngine(executor, {
+    const engine = new StepEngine(new TimedExecutor(executor), {
       maxNumBatchedTokens: 24,
       maxNumSeqs: 6,
       contextLength: 200,

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { StepEngine } from '../../../inference/engine.ts';
 import { Sequence } from '../../../inference/sequence.ts';
 import { Speculator } from '../../../inference/speculator.ts';
+import { StepCost } from '../../../inference/step-cost.ts';
 import { expectedTokens, runSequence, sequenceRequest } from '../../helpers/engine-runs.ts';
 import { makeStepsEqual } from '../../helpers/equal-steps.ts';
 import { FakeExecutor } from '../../helpers/fake-executor.ts';
@@ -14,7 +15,8 @@ const alone = () => ({ numRows: 1, numTokens: 1 });
 describe('Speculator', () => {
   it('guesses what followed the same tokens before', () => {
     const draft = new Speculator(2).draft(sequenceOf([1, 2, 3, 4, 9, 1, 2]), alone(), 100);
-    expect(draft).toEqual({ tokenIds: [3, 4], matchLength: 2 });
+    expect(draft?.tokenIds).toEqual([3, 4]);
+    expect(draft?.kinds).toHaveLength(2);
   });
 
   it.each([
@@ -48,6 +50,19 @@ describe('Speculator', () => {
     expect(lengths).toEqual([...lengths].sort((one, other) => other - one));
     expect(lengths[0]).toBeGreaterThan(1);
     expect(lengths.at(-1)).toBe(0);
+  });
+
+  it('guesses as far as a step costs no more, wherever the next row is dear', () => {
+    const cost = new StepCost();
+    // Kernels that take four rows at the price of one.
+    const msOf = (numRows: number): number => 10 * Math.ceil(numRows / 4);
+    for (let step = 0; step < 400; step += 1) cost.observe(1 + (step % 12), msOf(1 + (step % 12)));
+    const speculator = new Speculator(16, cost);
+    const ids = [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3];
+    for (const numRows of [1, 2, 4]) {
+      const draft = speculator.draft(sequenceOf(ids), { numRows, numTokens: numRows }, 16);
+      expect((numRows + (draft?.tokenIds.length ?? 0)) % 4).toBe(0);
+    }
   });
 
   it('counts what it has added to the step, so that sequences do not all guess at once', () => {
