@@ -20,6 +20,11 @@ export function observeEngine({ registry }: Metrics, pool: string, engine: Engin
     });
   };
   gauge('colloquy_engine_kv_blocks', 'KV blocks by state', () => engine.stats().kvBlocks);
+  gauge(
+    'colloquy_engine_draft_kv_blocks',
+    'KV blocks of the draft model by state; none without one',
+    () => engine.stats().speculation.draftModel?.kvBlocks ?? {},
+  );
   gauge('colloquy_engine_sequences', 'Sequences by state', () => {
     const { waiting, running, preempted } = engine.stats();
     return { waiting, running, preempted };
