@@ -22,6 +22,10 @@ export interface DraftLimits {
 
 /** A draft model's first steps are believed to cost this share of the model's. */
 const PRIOR_DRAFT_COST = 0.25;
+/** A draft model that is not asked is believed to get cheaper with every step: what was measured may have been a bad moment. */
+const DISCOUNT = 0.999;
+/** Of that belief, what each time takes away that it is asked, as it is measured then. */
+const SOBERING = 0.1;
 /** Of what decoding the rest of a reply costs, the most that the draft model may spend on catching up with it. */
 const CATCH_UP_SHARE = 0.25;
 
@@ -32,6 +36,7 @@ export class Drafting {
   readonly #cost = new StepCost();
   readonly #lookup: Speculator;
   readonly #model: DraftModel | null;
+  #discount = 1;
   #proposed = { lookup: 0, model: 0 };
   #accepted = { lookup: 0, model: 0 };
 
@@ -174,10 +179,11 @@ export class Drafting {
     model: DraftModel,
   ): DraftRequest[] {
     const step = this.#cost.estimate ?? PRIOR_ESTIMATE;
-    const draft = model.cost.estimate ?? {
-      fixedMs: step.fixedMs * PRIOR_DRAFT_COST,
-      rowMs: step.rowMs * PRIOR_DRAFT_COST,
-    };
+    const [known, share] =
+      model.cost.estimate === null
+        ? [step, PRIOR_DRAFT_COST]
+        : [model.cost.estimate, this.#discount];
+    const draft = { fixedMs: known.fixedMs * share, rowMs: known.rowMs * share };
     const candidates = guessing
       .map(({ sequence }) => ({
         sequence,
@@ -194,6 +200,9 @@ export class Drafting {
         return room > 0 && model.numPending(sequence) * draft.rowMs <= restMs * CATCH_UP_SHARE;
       });
     const counts = planDrafts(candidates, { ...plan, model: step, draft });
+    const isAsked = counts.some((count) => count > 0);
+    if (isAsked) this.#discount += SOBERING * (1 - this.#discount);
+    else if (guessing.length > 0) this.#discount *= DISCOUNT;
     return candidates.flatMap(({ sequence }, index) => {
       const wanted = Math.min(counts[index] ?? 0, this.#roomFor(sequence, plan));
       if (wanted < 1) {

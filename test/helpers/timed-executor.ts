@@ -1,5 +1,5 @@
-// An executor by whose own clock a step costs a fixed part and a part per row, and the draft model's steps a tenth of the
-// model's: whether guesses are worth it does not depend on the machine.
+// An executor by whose own clock a step costs a fixed part and a part per row, and the draft model's steps a share of the
+// model's, a tenth unless told otherwise: whether guesses are worth it does not depend on the machine.
 import type {
   DraftExecutor,
   Executor,
@@ -9,7 +9,6 @@ import type {
 
 const FIXED_MS = 10;
 const ROW_MS = 0.5;
-const DRAFT_SHARE = 0.1;
 
 /** Stands still but for the steps of timed executors. */
 let nowMs = 0;
@@ -30,8 +29,11 @@ export class TimedExecutor implements Executor {
   readonly draft: DraftExecutor | null;
   readonly #executor: Executor;
 
-  /** @param executor closed with it */
-  constructor(executor: Executor) {
+  /**
+   * @param executor closed with it
+   * @param draftShare cost of the draft model's steps as a share of the model's
+   */
+  constructor(executor: Executor, draftShare: () => number = () => 0.1) {
     this.#executor = executor;
     this.vocabSize = executor.vocabSize;
     this.contextLength = executor.contextLength;
@@ -39,7 +41,7 @@ export class TimedExecutor implements Executor {
     this.numBlocks = executor.numBlocks;
     this.numSwapBlocks = executor.numSwapBlocks;
     this.blockCopyMs = executor.blockCopyMs;
-    this.draft = executor.draft ? timedDraft(executor.draft) : null;
+    this.draft = executor.draft ? timedDraft(executor.draft, draftShare) : null;
   }
 
   forward(batch: ForwardBatch, callback: ForwardCallback): void {
@@ -54,7 +56,7 @@ export class TimedExecutor implements Executor {
   }
 }
 
-function timedDraft(draft: DraftExecutor): DraftExecutor {
+function timedDraft(draft: DraftExecutor, share: () => number): DraftExecutor {
   const { contextLength, blockSize, numBlocks } = draft;
   return {
     contextLength,
@@ -64,7 +66,7 @@ function timedDraft(draft: DraftExecutor): DraftExecutor {
       draft.propose(batch, counts, (...outcome) => {
         const numLater = counts.reduce((sum, count) => sum + Math.max(0, count - 1), 0);
         const numRows = batch.tokenIds.length + numLater;
-        nowMs += DRAFT_SHARE * (FIXED_MS * Math.max(1, ...counts) + ROW_MS * numRows);
+        nowMs += share() * (FIXED_MS * Math.max(1, ...counts) + ROW_MS * numRows);
         callback(...outcome);
       }),
   };

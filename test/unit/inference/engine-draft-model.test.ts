@@ -14,6 +14,7 @@ interface Limits {
   readonly vocabSize?: number;
   readonly draftContext?: number;
   readonly isWrong?: (position: number) => boolean;
+  readonly draftShare?: () => number;
 }
 
 function engineOf({
@@ -22,13 +23,14 @@ function engineOf({
   vocabSize = 1000,
   draftContext = 1000,
   isWrong = () => false,
+  draftShare,
 }: Limits = {}) {
   const executor = new FakeExecutor({
     numBlocks,
     vocabSize,
     draft: { numBlocks: numDraftBlocks, contextLength: draftContext, isWrong },
   });
-  const engine = new StepEngine(new TimedExecutor(executor), {
+  const engine = new StepEngine(new TimedExecutor(executor, draftShare), {
     maxNumBatchedTokens: 24,
     maxNumSeqs: 6,
     contextLength: 200,
@@ -126,6 +128,26 @@ describe('an engine with a draft model', () => {
     const { executor, engine } = engineOf({ isWrong: () => true });
     await runSequence(engine, sequenceRequest([1, 2, 3], { maxTokens: 190 }));
     expect(executor.draft?.batches.length).toBeLessThan(executor.batches.length / 2);
+    await engine.close();
+  });
+
+  it('asks a draft model that was too dear again in time, and then as often as it is worth it', async () => {
+    let share = 2;
+    const { executor, engine } = engineOf({ draftShare: () => share });
+    const numAsked = async (numTimes: number): Promise<number> => {
+      const before = executor.draft?.batches.length ?? 0;
+      for (let time = 0; time < numTimes; time += 1)
+        await runSequence(engine, sequenceRequest([time, 2, 3], { maxTokens: 190 }));
+      return (executor.draft?.batches.length ?? 0) - before;
+    };
+    await numAsked(1);
+    const whenDear = await numAsked(20);
+    expect(whenDear).toBeGreaterThan(0);
+    expect(whenDear).toBeLessThan(40);
+    share = 0.1;
+    await numAsked(40);
+    const whenCheap = await numAsked(5);
+    expect(whenCheap).toBeGreaterThan(100);
     await engine.close();
   });
 
