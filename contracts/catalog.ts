@@ -20,6 +20,8 @@ const nativePool = z.strictObject({
   /** A GGUF file; relative paths are below COLLOQUY_HOME. */
   weights: z.string().min(1),
   kv_pool_bytes: z.int().min(1_048_576),
+  /** How it keeps keys and values; `q8` takes about half the memory of `f16` and moves answers a little. */
+  kv_format: z.enum(['f16', 'q8']).default('f16'),
   /** Memory beside it for preempted sequences, taken only when used; 0 = they are computed again. */
   swap_bytes: z.int().min(0),
   context_length: contextLength,

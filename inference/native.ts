@@ -14,10 +14,15 @@ import type {
 /** Tokens of one KV block. */
 export const BLOCK_SIZE = 16;
 
+/** How keys and values are kept: two bytes each, or one and a scale for each head of a token. */
+export type KvFormat = 'f16' | 'q8';
+
 export interface LoadOptions {
   /** A GGUF file. */
   readonly path: string;
   readonly kvPoolBytes: number;
+  /** Of the pool, and of the draft model's; left out = f16. */
+  readonly kvFormat?: KvFormat | undefined;
   /** Memory beside the pool that preempted sequences are copied to; left out = none, they are computed again. */
   readonly swapBytes?: number | undefined;
   /** Threads of the executor; 0 = one for each core. */
@@ -76,6 +81,7 @@ interface Addon {
       kvPoolBytes: number;
       swapBytes: number;
       blockSize: number;
+      kvFormat: KvFormat;
       threads: number;
       kernels: string;
       draft?: DraftModelOptions | undefined;
@@ -152,8 +158,8 @@ export class NativeModel implements Executor {
   /** @throws AppError INVALID_REQUEST when the file is no model that can be served; the message says why */
   constructor(options: LoadOptions) {
     const { NativeModel: Model } = loadAddon();
-    const { path, kvPoolBytes, swapBytes = 0, threads, kernels = '', draft } = options;
-    const load = { path, kvPoolBytes, swapBytes, blockSize: BLOCK_SIZE, threads, kernels, draft };
+    const { kvFormat = 'f16', swapBytes = 0, kernels = '', ...others } = options;
+    const load = { ...others, kvFormat, swapBytes, blockSize: BLOCK_SIZE, kernels };
     this.#model = translated(
       () =>
         new Model(load, (...outcome) => {
@@ -259,7 +265,7 @@ export class NativeEmbedder {
   readonly #model: AddonEmbedder;
 
   /** @throws AppError INVALID_REQUEST when the file is no encoder that can be served; the message says why */
-  constructor(options: Omit<LoadOptions, 'kvPoolBytes'>) {
+  constructor(options: Pick<LoadOptions, 'path' | 'threads' | 'kernels'>) {
     const { NativeEmbedder: Model } = loadAddon();
     const { path, threads, kernels = '' } = options;
     this.#model = translated(() => new Model({ path, threads, kernels }));

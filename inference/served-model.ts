@@ -4,7 +4,7 @@ import { chatTemplateOf } from './chat-template.ts';
 import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
-import type { DraftModelOptions } from './native.ts';
+import type { DraftModelOptions, KvFormat } from './native.ts';
 import { stopTokenIdsOf } from './stop-tokens.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
 import { TokenTable } from './tokenizer/token-table.ts';
@@ -14,6 +14,8 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
   readonly modelPath: string;
   /** Bytes of all keys and values; the native side makes whole blocks of them. */
   readonly kvPoolBytes: number;
+  /** See LoadOptions. */
+  readonly kvFormat?: KvFormat | undefined;
   /** See LoadOptions. */
   readonly swapBytes?: number | undefined;
   /** See LoadOptions. Without `maxDraftTokens` it is loaded and never asked. */
@@ -31,9 +33,10 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
  * @throws AppError INVALID_REQUEST when the file cannot be served or the options contradict each other
  */
 export function createServedModel(options: ServedModelOptions): ServedModel {
-  const { modelPath: path, kvPoolBytes, swapBytes, draft, threads, kernels, ...others } = options;
-  const native = new NativeModel({ path, kvPoolBytes, swapBytes, draft, threads, kernels });
-  const { contextLength, ...engineOptions } = others;
+  const { modelPath: path, kvPoolBytes, kvFormat, swapBytes, draft, ...others } = options;
+  const { threads, kernels, contextLength, ...engineOptions } = others;
+  const memory = { kvPoolBytes, kvFormat, swapBytes };
+  const native = new NativeModel({ path, ...memory, draft, threads, kernels });
   try {
     return serve(native, {
       ...engineOptions,

@@ -55,6 +55,7 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
   const model = createServedModel({
     modelPath: inHome(config, pool.weights),
     kvPoolBytes: pool.kv_pool_bytes,
+    kvFormat: pool.kv_format,
     swapBytes: pool.swap_bytes,
     draft: draft && { path: inHome(config, draft.weights), kvPoolBytes: draft.kv_pool_bytes },
     threads: config.engine.threads,

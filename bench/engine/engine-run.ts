@@ -21,10 +21,10 @@ export interface OpenEngine {
 
 /** The caller closes the engine, which closes the model. */
 export function openEngine(
-  { model, threads, kernels }: BenchOptions,
+  { model, threads, kernels, kvFormat }: BenchOptions,
   { kvPoolBytes, ...settings }: EngineSettings,
 ): OpenEngine {
-  const native = new NativeModel({ path: model, kvPoolBytes, threads, kernels });
+  const native = new NativeModel({ path: model, kvPoolBytes, kvFormat, threads, kernels });
   const engine = new StepEngine(native, {
     contextLength: native.contextLength,
     ...settings,

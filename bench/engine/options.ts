@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { KvFormat } from '../../inference/native.ts';
 
 export interface BenchOptions {
   /** A GGUF file. */
@@ -11,6 +12,7 @@ export interface BenchOptions {
   readonly pairs: number;
   /** A kernel set by name; empty = the widest this machine has. */
   readonly kernels: string;
+  readonly kvFormat: KvFormat;
   /** Folder of the JSON lines, the table and the plot; it exists. */
   readonly out: string;
   /** What the set-up scripts of bench/peers left. */
@@ -35,6 +37,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       /** The native bench's word for the same. */
       runs: { type: 'string' },
       kernels: { type: 'string', default: '' },
+      kv: { type: 'string', default: 'f16' },
       out: { type: 'string', default: join(home(), 'bench') },
       only: { type: 'string', default: '' },
     },
@@ -47,6 +50,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     threads: Number(values.threads),
     pairs: Number(values.runs ?? values.pairs),
     kernels: values.kernels,
+    kvFormat: values.kv === 'q8' ? 'q8' : 'f16',
     out: values.out,
     peers: join(home(), 'peers'),
     data: resolve('..', 'shared', 'data'),

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NativeModel } from '../../inference/native.ts';
+import type { KvFormat } from '../../inference/native.ts';
 import { logitsOf, surprise } from './native-rows.ts';
 import type { BenchOptions } from './options.ts';
 import { Report } from './report.ts';
@@ -30,17 +31,21 @@ const texts = (): [string, string][] => [
 
 export async function runPerplexity(options: BenchOptions): Promise<void> {
   const report = new Report(options.out, 'perplexity');
-  const native = new NativeModel({
-    path: options.model,
-    kvPoolBytes: 64 << 20,
-    threads: options.threads,
-    kernels: options.kernels,
-  });
+  const load = (kvFormat: KvFormat): NativeModel =>
+    new NativeModel({
+      path: options.model,
+      kvPoolBytes: 64 << 20,
+      kvFormat,
+      threads: options.threads,
+      kernels: options.kernels,
+    });
+  const [native, inBytes] = [load('f16'), load('q8')];
   const rows: (string | number)[][] = [];
   for (const [name, text] of texts()) {
     const tokenIds = native.encode(text);
     const windows = Math.min(MAX_WINDOWS, Math.floor(tokenIds.length / WINDOW));
     const ours = await perplexity(native, tokenIds, windows);
+    const oursInBytes = await perplexity(inBytes, tokenIds, windows);
     const theirs = llamaPerplexity(options, text, windows);
     report.line({
       text: name,
@@ -48,6 +53,7 @@ export async function runPerplexity(options: BenchOptions): Promise<void> {
       windows,
       predicted: windows * (HALF - 1),
       ours,
+      oursInBytes,
       llamaCpp: theirs,
       ratio: ours / theirs,
     });
@@ -57,10 +63,16 @@ export async function runPerplexity(options: BenchOptions): Promise<void> {
       ours.toFixed(4),
       theirs.toFixed(4),
       `**${(ours / theirs).toFixed(4)}**`,
+      oursInBytes.toFixed(4),
+      `**${(oursInBytes / ours).toFixed(4)}**`,
     ]);
   }
   native.close();
-  report.table([['text', 'tokens predicted', 'ours', 'llama.cpp', 'ratio'], ...rows]);
+  inBytes.close();
+  report.table([
+    ['text', 'tokens predicted', 'ours', 'llama.cpp', 'ratio', 'ours, q8', 'ratio to f16'],
+    ...rows,
+  ]);
 }
 
 async function perplexity(

@@ -42,6 +42,8 @@ pub struct LoadOptions {
     /// Bytes of memory beside the pool that preempted sequences are copied to; 0 = none
     pub swap_bytes: f64,
     pub block_size: u32,
+    /// `f16` or `q8`, of the draft model's pool as well
+    pub kv_format: String,
     /// 0 = one for each core
     pub threads: u32,
     /// A kernel set by name, for comparisons; empty = the widest
@@ -114,6 +116,7 @@ impl NativeModel {
             options.kv_pool_bytes,
             options.swap_bytes,
             options.block_size,
+            &options.kv_format,
         )?;
         let block_copy_ms = pool.measure_copy() * 1000.0;
         let threads = num_threads(options.threads);
@@ -121,7 +124,15 @@ impl NativeModel {
         let executor = CpuExecutor::new(model, pool, kernels, threads);
         let draft = options
             .draft
-            .map(|draft| load_draft(&draft, options.block_size, &tokenizer, &executor))
+            .map(|draft| {
+                load_draft(
+                    &draft,
+                    options.block_size,
+                    &options.kv_format,
+                    &tokenizer,
+                    &executor,
+                )
+            })
             .transpose()?;
         let info = ModelInfo {
             draft: draft.as_ref().map(describe_draft),

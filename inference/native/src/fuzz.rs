@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::executor::Executor;
 use crate::gguf::{Gguf, TensorType};
 use crate::kernels::Kernels;
-use crate::kv_pool::KvPool;
+use crate::kv_pool::{KvFormat, KvPool};
 use crate::model::Model;
 use crate::test_model::{Random, tiny_llama};
 use crate::tokenizer::Tokenizer;
@@ -123,7 +123,7 @@ fn load_and_step(bytes: &[u8], kernels: Kernels) -> Result<bool> {
     let tokenizer = Tokenizer::load(&gguf)?;
     let _ = tokenizer.encode("AB C");
     let model = Model::load(&gguf)?;
-    let layout = model.shape.block_layout(16);
+    let layout = model.shape.block_layout(16, KvFormat::F16);
     let pool = KvPool::new(layout.bytes_per_token() * 16, 0, layout)?;
     let count = model.shape.context_length.min(3);
     let last = model.shape.vocab_size as i32 - 1;

@@ -1,15 +1,36 @@
-//! The memory of keys and values: fixed slots, as f16 bits. Who owns which slot is decided above, in TypeScript.
+//! The memory of keys and values: fixed slots. Who owns which slot is decided above, in TypeScript.
 
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::huge_pages::{Buffer, zeroed};
 
+/// What is kept of a key or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvFormat {
+    /// Two bytes.
+    F16,
+    /// One byte, and one scale for all dimensions of a head in a slot, see `quant_head`.
+    Q8,
+}
+
+impl KvFormat {
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "f16" => Some(Self::F16),
+            "q8" => Some(Self::Q8),
+            _ => None,
+        }
+    }
+}
+
 /// How a block lies in memory: for each layer its keys, [head, dimension, slot], then its values, [head, slot, dimension].
 /// Keys are turned so that a vector holds one dimension of neighbouring positions. All layers of a block are one piece:
-/// memory that is never written stays the system's, and a copy is one.
+/// memory that is never written stays the system's, and a copy is one. In Q8 the keys of a head are bytes in the same order,
+/// and behind them is the scale of each slot, as f16; so are its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockLayout {
+    pub format: KvFormat,
     /// Slots of a block.
     pub block_size: usize,
     pub num_layers: usize,
@@ -18,7 +39,7 @@ pub struct BlockLayout {
 }
 
 impl BlockLayout {
-    /// f16 values of a block.
+    /// Of a block; this and all that follows in units of two bytes.
     pub fn len(self) -> usize {
         self.num_layers * self.layer_len()
     }
@@ -33,6 +54,7 @@ impl BlockLayout {
         self.keys_at(layer, self.num_kv_heads + head)
     }
 
+    /// Bytes.
     pub fn bytes_per_token(self) -> usize {
         self.len() / self.block_size * size_of::<u16>()
     }
@@ -41,8 +63,12 @@ impl BlockLayout {
         2 * self.num_kv_heads * self.head_len()
     }
 
-    fn head_len(self) -> usize {
-        self.head_dim * self.block_size
+    /// Of the keys of a head, or its values. A head has an even number of dimensions.
+    pub fn head_len(self) -> usize {
+        match self.format {
+            KvFormat::F16 => self.head_dim * self.block_size,
+            KvFormat::Q8 => self.head_dim / 2 * self.block_size + self.block_size,
+        }
     }
 }
 

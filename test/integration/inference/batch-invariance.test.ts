@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { BLOCK_SIZE, NativeModel } from '../../../inference/native.ts';
-import type { DraftModelOptions } from '../../../inference/native.ts';
+import type { DraftModelOptions, KvFormat, LoadOptions } from '../../../inference/native.ts';
 import {
   engineSchedules,
   MAX_PROMPT_TOKENS,
@@ -27,7 +27,9 @@ import { describeWithModel, MODEL_PATH } from './native/model.ts';
 /** Random schedules over all tiny models together. */
 const NUM_SCHEDULES = Number(process.env['COLLOQUY_SCHEDULES'] ?? 200);
 const LIMIT_MS = 60_000 + NUM_SCHEDULES * 500;
-const ARCHITECTURES = ['llama3', 'qwen2', 'qwen3', 'gemma3'];
+const CASES = ['llama3', 'qwen2', 'qwen3', 'gemma3'].flatMap((name) =>
+  (['f16', 'q8'] as const).map((kvFormat) => [name, kvFormat] as const),
+);
 /** Some hundred tokens of a tiny model: now and then too few. */
 const DRAFT_POOL_BYTES = 1 << 17;
 const FIXTURES = join(__dirname, '..', '..', 'fixtures', 'architectures');
@@ -78,10 +80,10 @@ class InvarianceCheck {
   readonly #alone: NativeModel;
   readonly #references = new Map<number, Reference>();
 
-  constructor(path: string, draft: DraftModelOptions, numBlocks: number) {
+  constructor(path: string, draft: DraftModelOptions, numBlocks: number, kvFormat: KvFormat) {
     // Other threads, other places in the pool: neither may matter.
-    this.#alone = load(path, numBlocks, 1);
-    this.#model = load(path, numBlocks, 2, draft);
+    this.#alone = load({ path, threads: 1, kvFormat }, numBlocks);
+    this.#model = load({ path, threads: 2, kvFormat, draft }, numBlocks);
   }
 
   get vocabSize(): number {
@@ -213,17 +215,11 @@ function exactly(value: unknown): string {
   return JSON.stringify(value, (_key, each: unknown) => (Object.is(each, -0) ? '-0' : each));
 }
 
-function load(
-  path: string,
-  numBlocks: number,
-  threads: number,
-  draft?: DraftModelOptions,
-): NativeModel {
-  const probe = new NativeModel({ path, kvPoolBytes: 1 << 20, threads: 1 });
+function load(options: Omit<LoadOptions, 'kvPoolBytes'>, numBlocks: number): NativeModel {
+  const probe = new NativeModel({ ...options, kvPoolBytes: 1 << 20 });
   const { kvBytesPerToken } = probe.info;
   probe.close();
-  const kvPoolBytes = numBlocks * BLOCK_SIZE * kvBytesPerToken;
-  return new NativeModel({ path, kvPoolBytes, threads, draft });
+  return new NativeModel({ ...options, kvPoolBytes: numBlocks * BLOCK_SIZE * kvBytesPerToken });
 }
 
 const blocksFor = (numTokens: number): number => Math.ceil(numTokens / BLOCK_SIZE);
@@ -257,9 +253,9 @@ describe('the bits of a row’s logits', () => {
   const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens);
   const bounds = { maxNumSequences: 8, maxOutputTokens, minBlocks, maxBlocks: 4 * minBlocks };
 
-  it.each(ARCHITECTURES)(
-    'are the same in any schedule of a tiny %s',
-    async (name) => {
+  it.each(CASES)(
+    'are the same in any schedule of a tiny %s with its keys and values in %s',
+    async (name, kvFormat) => {
       const path = join(FIXTURES, `${name}.gguf`);
       // A draft model that is often right and often wrong.
       const draftPath = join(folder, `${name}.gguf`);
@@ -268,9 +264,10 @@ describe('the bits of a row’s logits', () => {
         path,
         { path: draftPath, kvPoolBytes: DRAFT_POOL_BYTES },
         bounds.maxBlocks + bounds.minBlocks,
+        kvFormat,
       );
       try {
-        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / ARCHITECTURES.length));
+        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / CASES.length));
       } finally {
         check.close();
       }
@@ -286,16 +283,21 @@ describe('the bits of a row’s logits', () => {
 });
 
 describeWithModel('the bits of a row’s logits on real weights', () => {
-  it(
-    'are the same in any schedule',
-    async () => {
+  it.each(['f16', 'q8'] as const)(
+    'are the same in any schedule with keys and values in %s',
+    async (kvFormat) => {
       const maxOutputTokens = 12;
       const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens) + 2;
       const draft = { path: MODEL_PATH, kvPoolBytes: 1 << 23 };
       const bounds = { maxNumSequences: 5, maxOutputTokens, minBlocks, maxBlocks: 4 * minBlocks };
-      const check = new InvarianceCheck(MODEL_PATH, draft, bounds.maxBlocks + bounds.minBlocks);
+      const check = new InvarianceCheck(
+        MODEL_PATH,
+        draft,
+        bounds.maxBlocks + bounds.minBlocks,
+        kvFormat,
+      );
       try {
-        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 50));
+        await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 80));
       } finally {
         check.close();
       }

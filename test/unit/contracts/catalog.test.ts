@@ -48,6 +48,13 @@ describe('loadCatalog', () => {
     );
   });
 
+  it('keeps keys and values as f16 unless a pool says q8, and takes nothing else', () => {
+    const { mini } = loadCatalog(SHIPPED).pools;
+    expect(mini).toMatchObject({ kv_format: 'f16' });
+    expect(withPool({ ...mini, kv_format: 'q8' }).pools['mini']).toMatchObject({ kv_format: 'q8' });
+    expect(() => withPool({ ...mini, kv_format: 'q4' })).toThrow('kv_format');
+  });
+
   it('takes a remote pool and fills its time-outs in', () => {
     expect(withPool({ ...REMOTE, timeouts: { connect_ms: 1 } }).pools['mini']).toEqual({
       ...REMOTE,

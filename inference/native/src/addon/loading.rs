@@ -8,7 +8,7 @@ use super::to_napi;
 use crate::cpu::CpuExecutor;
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::kv_pool::KvPool;
+use crate::kv_pool::{KvFormat, KvPool};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
@@ -40,6 +40,7 @@ pub fn load(
     kv_pool_bytes: f64,
     swap_bytes: f64,
     block_size: u32,
+    kv_format: &str,
 ) -> napi::Result<Loaded> {
     let gguf = Gguf::open(Path::new(path)).map_err(to_napi)?;
     let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
@@ -52,10 +53,12 @@ pub fn load(
             "blockSize, kvPoolBytes or swapBytes is out of range",
         )));
     }
+    let format = KvFormat::from_name(kv_format)
+        .ok_or_else(|| to_napi(Error::new(format!("there is no KV format {kv_format}"))))?;
     let pool = KvPool::new(
         kv_pool_bytes as usize,
         swap_bytes as usize,
-        model.shape.block_layout(block_size as usize),
+        model.shape.block_layout(block_size as usize, format),
     )
     .map_err(to_napi)?;
     Ok(Loaded {
@@ -69,10 +72,17 @@ pub fn load(
 pub fn load_draft(
     options: &DraftOptions,
     block_size: u32,
+    kv_format: &str,
     tokenizer: &Tokenizer,
     target: &CpuExecutor,
 ) -> napi::Result<CpuExecutor> {
-    let draft = load(&options.path, options.kv_pool_bytes, 0.0, block_size)?;
+    let draft = load(
+        &options.path,
+        options.kv_pool_bytes,
+        0.0,
+        block_size,
+        kv_format,
+    )?;
     if let Some(difference) = tokenizer.vocabulary_difference(&draft.tokenizer) {
         return Err(to_napi(Error::new(format!(
             "the draft model must have the model's vocabulary, but {} {difference}",

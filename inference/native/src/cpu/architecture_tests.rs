@@ -1,13 +1,20 @@
 //! Each architecture on a tiny model with random weights: against transformers in float64
 //! (see `test_model::fixture`), and against itself, bit by bit.
 
-use super::tests::{Sequence, executor_of, step};
+use super::tests::{Sequence, executor_with, step};
 use super::*;
 use crate::gguf::{Gguf, TensorType};
+use crate::kv_pool::KvFormat;
 use crate::matrix::load_vector;
 use crate::test_model::{GgufBuilder, fixture, tiny_llama};
 
 const NAMES: [&str; 4] = ["llama3", "qwen2", "qwen3", "gemma3"];
+const FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
+
+fn every_case() -> impl Iterator<Item = (&'static str, KvFormat)> {
+    let names = NAMES.into_iter();
+    names.flat_map(|name| FORMATS.map(|format| (name, format)))
+}
 
 /// The sequence of a fixture, in blocks of its own.
 fn sequence(gguf: &Gguf, first_block: i32) -> Sequence {
@@ -20,11 +27,11 @@ fn sequence(gguf: &Gguf, first_block: i32) -> Sequence {
 }
 
 /// Logits of the whole sequence in one step, on one thread of the scalar set.
-fn alone(gguf: &Gguf) -> Vec<Vec<u32>> {
+fn alone(gguf: &Gguf, format: KvFormat) -> Vec<Vec<u32>> {
     let scalar = Kernels::detect(Some("scalar")).unwrap();
     let mut sequence = sequence(gguf, 0);
     step(
-        &mut executor_of(gguf, scalar, 1),
+        &mut executor_with(format, gguf, scalar, 1),
         &mut [(&mut sequence, 40)],
     )
 }
@@ -33,7 +40,7 @@ fn alone(gguf: &Gguf) -> Vec<Vec<u32>> {
 fn every_architecture_agrees_with_its_reference() {
     for name in NAMES {
         let gguf = fixture(name);
-        let logits = alone(&gguf);
+        let logits = alone(&gguf, KvFormat::F16);
         let rows = load_vector(&gguf, "reference.rows", 8).unwrap();
         let expected = gguf.tensor("reference.logits").unwrap();
         let expected = gguf.bytes(expected).as_chunks::<4>().0;
@@ -52,15 +59,15 @@ fn every_architecture_agrees_with_its_reference() {
 
 #[test]
 fn every_architecture_has_the_same_bits_for_every_set_and_number_of_threads() {
-    for name in NAMES {
+    for (name, format) in every_case() {
         let gguf = fixture(name);
-        let expected = alone(&gguf);
+        let expected = alone(&gguf, format);
         for kernels in Kernels::available() {
             for num_threads in 1..=3 {
                 let mut sequence = sequence(&gguf, 0);
-                let mut executor = executor_of(&gguf, kernels, num_threads);
+                let mut executor = executor_with(format, &gguf, kernels, num_threads);
                 let logits = step(&mut executor, &mut [(&mut sequence, 40)]);
-                assert!(logits == expected, "{name} {}", kernels.name);
+                assert!(logits == expected, "{name} {format:?} {}", kernels.name);
             }
         }
     }
@@ -68,11 +75,11 @@ fn every_architecture_has_the_same_bits_for_every_set_and_number_of_threads() {
 
 #[test]
 fn no_architecture_depends_on_chunks_or_neighbours() {
-    for name in NAMES {
+    for (name, format) in every_case() {
         let gguf = fixture(name);
-        let expected = alone(&gguf);
+        let expected = alone(&gguf, format);
         for chunk in [1, 3, 8, 17, 40] {
-            let mut executor = executor_of(&gguf, Kernels::available()[0], 2);
+            let mut executor = executor_with(format, &gguf, Kernels::available()[0], 2);
             let mut one = sequence(&gguf, 50);
             let mut neighbours = [Sequence::new(2, 48, 0..12), Sequence::new(3, 48, 30..42)];
             let mut logits = Vec::new();
@@ -85,8 +92,32 @@ fn no_architecture_depends_on_chunks_or_neighbours() {
                 let rows = step(&mut executor, parts);
                 logits.extend_from_slice(&rows[few..few + count]);
             }
-            assert!(logits == expected, "{name} in chunks of {chunk}");
+            assert!(logits == expected, "{name} {format:?} in chunks of {chunk}");
         }
+    }
+}
+
+#[test]
+fn keys_and_values_in_bytes_move_logits_a_little_and_take_half_the_memory() {
+    for name in NAMES {
+        let gguf = fixture(name);
+        let [exact, rounded] = FORMATS.map(|format| alone(&gguf, format));
+        let (mut error, mut size) = (0.0, 0.0);
+        for (exact, rounded) in exact.iter().flatten().zip(rounded.iter().flatten()) {
+            let (exact, rounded) = (f32::from_bits(*exact), f32::from_bits(*rounded));
+            error += f64::from(exact - rounded).powi(2);
+            size += f64::from(exact).powi(2);
+        }
+        assert!(
+            error > 0.0 && error / size < 1e-3,
+            "{name}: {}",
+            error / size
+        );
+        let shape = Model::load(&gguf).unwrap().shape;
+        let [full, half] = FORMATS.map(|format| shape.block_layout(16, format).bytes_per_token());
+        // Behind each head's bytes are the two of its scale.
+        let scales = 4 * shape.num_layers * shape.num_kv_heads;
+        assert_eq!(half, full / 2 + scales, "{name}");
     }
 }
 

@@ -91,6 +91,7 @@ impl Step<'_> {
                 block_table: &self.batch.block_tables[run.sequence * self.batch.max_blocks..]
                     [..self.batch.max_blocks],
                 block_size: layout.block_size,
+                format: layout.format,
                 pool: self.memory.pool.slice(0, self.memory.pool.len()),
                 block_stride: layout.len(),
                 keys_at: layout.keys_at(layer, kv_head),

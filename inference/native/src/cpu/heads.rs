@@ -3,10 +3,13 @@
 use super::step::Step;
 use crate::batch::Batch;
 use crate::kernels::bf16::PASS;
-use crate::kernels::query_scale;
-use crate::kv_pool::BlockLayout;
+use crate::kernels::{quant_head, query_scale};
+use crate::kv_pool::{BlockLayout, KvFormat};
 use crate::matrix::TILE;
 use crate::model::{LayerWeights, Projection};
+
+/// More than `Shape` lets a head have.
+const MAX_HEAD_DIM: usize = 1024;
 
 /// Where a projection goes.
 #[derive(Clone, Copy)]
@@ -19,16 +22,15 @@ enum Part {
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
     /// Projects the normalised residual; adds biases, normalises heads, turns queries and keys; stores keys and values in
-    /// their slots. A unit is a tile, or a head where heads are normalised.
+    /// their slots. A unit is a tile, or a head where heads are normalised or kept with one scale.
     pub fn query_key_value(&self, layer: usize, weights: &LayerWeights) {
         let shape = &self.model.shape;
-        let per_unit = if shape.architecture.has_head_norms() {
-            shape.head_dim / TILE
-        } else {
-            1
-        };
-        let q_units = shape.q_width() / TILE / per_unit;
-        let kv_units = shape.kv_width() / TILE / per_unit;
+        let tiles_if = |is_head: bool| if is_head { shape.head_dim / TILE } else { 1 };
+        let has_norms = shape.architecture.has_head_norms();
+        let per_q_unit = tiles_if(has_norms);
+        let per_kv_unit = tiles_if(has_norms || self.memory.layout.format == KvFormat::Q8);
+        let q_units = shape.q_width() / TILE / per_q_unit;
+        let kv_units = shape.kv_width() / TILE / per_kv_unit;
         let num_tokens = self.batch.num_tokens();
         self.normalised(
             &weights.attention_norm,
@@ -42,6 +44,11 @@ impl Step<'_> {
                     (Part::Key, &weights.key, unit - q_units)
                 } else {
                     (Part::Value, &weights.value, unit - q_units - kv_units)
+                };
+                let per_unit = if matches!(part, Part::Query) {
+                    per_q_unit
+                } else {
+                    per_kv_unit
                 };
                 let at = unit * per_unit * TILE;
                 let place = self.place(part, layer, at);
@@ -126,8 +133,15 @@ impl Step<'_> {
             }
             return;
         }
-        let (pool, block_size) = (&self.memory.pool, self.memory.layout.block_size);
+        let (pool, layout) = (&self.memory.pool, self.memory.layout);
+        let block_size = layout.block_size;
         let Slot { block, index } = self.slots[token];
+        if layout.format == KvFormat::Q8 {
+            // A unit is a whole head, so nobody else is in its part of a block.
+            let to = unsafe { pool.slice(block + place, layout.head_len()) };
+            put_quants(part, values, to, index, block_size);
+            return;
+        }
         let mut halves = [0; TILE];
         for (tile, values) in values.as_chunks::<TILE>().0.iter().enumerate() {
             unsafe { (self.kernels.store_f16)(values, &mut halves) };
@@ -139,6 +153,25 @@ impl Step<'_> {
                 unsafe { pool.slice(at, TILE) }.copy_from_slice(&halves);
             }
         }
+    }
+}
+
+/// Puts a head's keys or values into a slot of its part of a block.
+fn put_quants(part: Part, values: &[f32], to: &mut [u16], slot: usize, block_size: usize) {
+    let mut quants = [0; MAX_HEAD_DIM];
+    let quants = &mut quants[..values.len()];
+    let scale = quant_head(values, quants);
+    let (bytes, scales) = to.split_at_mut(values.len() / 2 * block_size);
+    scales[slot] = scale;
+    // SAFETY: any two bytes are numbers, and bytes need no alignment; the slice is exclusive.
+    let bytes: &mut [i8] =
+        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), 2 * bytes.len()) };
+    if matches!(part, Part::Key) {
+        for (dim, quant) in quants.iter().enumerate() {
+            bytes[dim * block_size + slot] = *quant;
+        }
+    } else {
+        bytes[slot * quants.len()..][..quants.len()].copy_from_slice(quants);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::gguf::{Gguf, TensorType};
+use crate::kv_pool::KvFormat;
 use crate::test_model::{Random, tiny_llama};
 
 const BLOCK_SIZE: usize = 4;
@@ -11,8 +12,17 @@ fn executor(kind: TensorType, kernels: Kernels, num_threads: usize) -> CpuExecut
 }
 
 pub fn executor_of(gguf: &Gguf, kernels: Kernels, num_threads: usize) -> CpuExecutor {
+    executor_with(KvFormat::F16, gguf, kernels, num_threads)
+}
+
+pub fn executor_with(
+    format: KvFormat,
+    gguf: &Gguf,
+    kernels: Kernels,
+    num_threads: usize,
+) -> CpuExecutor {
     let model = Model::load(gguf).unwrap();
-    let layout = model.shape.block_layout(BLOCK_SIZE);
+    let layout = model.shape.block_layout(BLOCK_SIZE, format);
     let bytes = layout.bytes_per_token() * BLOCK_SIZE * NUM_BLOCKS;
     let pool = KvPool::new(bytes, bytes, layout).unwrap();
     CpuExecutor::new(model, pool, kernels, num_threads)

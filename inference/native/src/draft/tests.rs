@@ -5,7 +5,7 @@ use crate::executor::Executor;
 use crate::gguf::Gguf;
 use crate::gguf::TensorType;
 use crate::kernels::Kernels;
-use crate::kv_pool::KvPool;
+use crate::kv_pool::{KvFormat, KvPool};
 use crate::model::Model;
 use crate::test_model::tiny_llama;
 
@@ -15,7 +15,7 @@ const MAX_BLOCKS: usize = 8;
 fn executor() -> CpuExecutor {
     let gguf = Gguf::from_bytes(&tiny_llama(3, TensorType::Q4_1).build()).unwrap();
     let model = Model::load(&gguf).unwrap();
-    let layout = model.shape.block_layout(BLOCK_SIZE);
+    let layout = model.shape.block_layout(BLOCK_SIZE, KvFormat::F16);
     let bytes = layout.bytes_per_token() * BLOCK_SIZE * MAX_BLOCKS * 3;
     let pool = KvPool::new(bytes, 0, layout).unwrap();
     CpuExecutor::new(model, pool, Kernels::detect(None).unwrap(), 2)

@@ -3,6 +3,7 @@ use half::f16;
 use super::portable_attention::{LEAST_EXPONENT, exp2};
 use super::tests::{bits, normalised_error};
 use super::*;
+use crate::kv_pool::{BlockLayout, KvFormat};
 use crate::test_model::Random;
 
 /// Keys and values of one sequence in scattered blocks, with two KV heads. Slots that hold nothing of it hold NaNs.
@@ -10,6 +11,7 @@ struct Attention {
     group: usize,
     head_dim: usize,
     block_size: usize,
+    format: KvFormat,
     window: Option<usize>,
     positions: Vec<i32>,
     /// [token, KV head, query head of it, `head_dim`] as they are, not scaled
@@ -23,6 +25,16 @@ struct Attention {
 
 impl Attention {
     fn new(group: usize, head_dim: usize, block_size: usize, positions: &[i32]) -> Self {
+        Self::kept_as(KvFormat::F16, group, head_dim, block_size, positions)
+    }
+
+    fn kept_as(
+        format: KvFormat,
+        group: usize,
+        head_dim: usize,
+        block_size: usize,
+        positions: &[i32],
+    ) -> Self {
         let latest = *positions.iter().max().unwrap() as usize;
         let mut random = Random((group * 1000 + latest) as u64);
         let blocks = (latest + 1).div_ceil(block_size);
@@ -37,6 +49,7 @@ impl Attention {
             group,
             head_dim,
             block_size,
+            format,
             window: None,
             positions: positions.to_vec(),
             queries: random.floats(positions.len() * 2 * group * head_dim),
@@ -44,10 +57,55 @@ impl Attention {
             block_table: (0..blocks as i32).rev().map(|block| block * 2).collect(),
             keys,
             values,
-            pool: vec![f16::NAN.to_bits(); 2 * blocks * 4 * head_dim * block_size],
+            pool: Vec::new(),
         };
-        attention.fill_pool();
+        attention.pool = vec![f16::NAN.to_bits(); 2 * blocks * attention.layout().len()];
+        match format {
+            KvFormat::F16 => attention.fill_pool(),
+            KvFormat::Q8 => attention.fill_quants(),
+        }
         attention
+    }
+
+    fn layout(&self) -> BlockLayout {
+        BlockLayout {
+            format: self.format,
+            block_size: self.block_size,
+            num_layers: 1,
+            num_kv_heads: 2,
+            head_dim: self.head_dim,
+        }
+    }
+
+    /// As `fill_pool`; and keys and values become what is kept of them.
+    fn fill_quants(&mut self) {
+        let layout = self.layout();
+        let scales_at = self.head_dim / 2 * self.block_size;
+        let mut bytes: Vec<[u8; 2]> = self.pool.iter().map(|half| half.to_le_bytes()).collect();
+        for part in 0..4 {
+            let rows = match part {
+                0 | 1 => &mut self.keys[part],
+                _ => &mut self.values[part - 2],
+            };
+            for (position, row) in rows.iter_mut().enumerate() {
+                let block = self.block_table[position / self.block_size] as usize;
+                let start = block * layout.len() + part * layout.head_len();
+                let slot = position % self.block_size;
+                let mut quants = vec![0; self.head_dim];
+                let scale = quant_head(row, &mut quants);
+                bytes[start + scales_at + slot] = scale.to_le_bytes();
+                for (dim, quant) in quants.iter().enumerate() {
+                    row[dim] = f16::from_bits(scale).to_f32() * f32::from(*quant);
+                    let at = if part < 2 {
+                        dim * self.block_size + slot
+                    } else {
+                        slot * self.head_dim + dim
+                    };
+                    bytes.as_flattened_mut()[2 * start + at] = quant.to_le_bytes()[0];
+                }
+            }
+        }
+        self.pool = bytes.into_iter().map(u16::from_le_bytes).collect();
     }
 
     /// A block: keys of both heads, then their values.
@@ -77,7 +135,7 @@ impl Attention {
         let mut scores = vec![f32::NAN; num_rows * score_stride];
         let scale = query_scale(head_dim);
         let queries: Vec<f32> = self.queries.iter().map(|query| query * scale).collect();
-        let head_len = head_dim * self.block_size;
+        let layout = self.layout();
         let mut task = HeadTask {
             queries: &queries[kv_head * self.group * head_dim..],
             query_stride: 2 * self.group * head_dim,
@@ -87,10 +145,11 @@ impl Attention {
             window: self.window,
             block_table: &self.block_table,
             block_size: self.block_size,
+            format: self.format,
             pool: &self.pool,
-            block_stride: 4 * head_len,
-            keys_at: kv_head * head_len,
-            values_at: (2 + kv_head) * head_len,
+            block_stride: layout.len(),
+            keys_at: layout.keys_at(0, kv_head),
+            values_at: layout.values_at(0, kv_head),
             output: &mut output,
             scores: &mut scores,
             score_stride,
@@ -176,8 +235,10 @@ fn attention_agrees_with_its_definition_and_is_the_same_in_every_set() {
                 }
                 // Neighbours, and out of order, which a caller may send as well.
                 let mut positions: Vec<i32> = (first..).take(num_tokens).collect();
-                Attention::new(group, head_dim, block_size, &positions).check();
-                positions.reverse();
+                for format in [KvFormat::F16, KvFormat::Q8] {
+                    Attention::kept_as(format, group, head_dim, block_size, &positions).check();
+                    positions.reverse();
+                }
                 Attention::new(group, head_dim, block_size, &positions).check();
             }
         }
@@ -238,4 +299,36 @@ fn powers_of_two_are_within_two_units_and_end_where_numbers_do() {
         exp2(LEAST_EXPONENT).to_bits()
     );
     assert!(exp2(f32::NAN).is_nan());
+}
+
+#[test]
+fn a_head_in_bytes_is_within_half_a_step_and_a_number_unless_it_was_none() {
+    let mut random = Random(5);
+    for head_dim in [16, 64, 256] {
+        for size in [1e-6, 0.1, 3.0, 70_000.0] {
+            let mut values: Vec<f32> = (0..head_dim).map(|_| random.float() * size).collect();
+            values[3] = -size;
+            let mut quants = vec![0; head_dim];
+            let scale = f16::from_bits(quant_head(&values, &mut quants)).to_f32();
+            assert!(scale.is_finite());
+            for (value, quant) in values.iter().zip(&quants) {
+                let value = value.clamp(-65504.0, 65504.0);
+                // Half a step, and what the rounding of the scale cuts off the largest.
+                let most = scale * 0.5 + value.abs() / 1024.0 + 1e-6;
+                assert!((value - scale * f32::from(*quant)).abs() <= most, "{value}");
+            }
+        }
+    }
+    let mut quants = [7; 4];
+    assert_eq!(quant_head(&[0.0, -0.0, 0.0, 0.0], &mut quants), 0);
+    assert_eq!(quants, [0; 4]);
+    let infinite = quant_head(&[f32::INFINITY, 1.0, f32::NEG_INFINITY, 0.0], &mut quants);
+    assert!(f16::from_bits(infinite).is_finite());
+    assert_eq!(quants, [127, 0, -127, 0]);
+    let none = quant_head(&[1.0, f32::NAN, 0.0, 2.0], &mut quants);
+    assert!(
+        quants
+            .iter()
+            .all(|quant| (f16::from_bits(none).to_f32() * f32::from(*quant)).is_nan())
+    );
 }

@@ -7,8 +7,9 @@ mod scores;
 mod weights;
 
 use std::arch::x86_64::{
-    __m256i, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_cvtph_ps,
-    _mm512_loadu_ps, _mm512_storeu_ps,
+    __m256i, __m512, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_loadu_si256,
+    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_loadu_ps, _mm512_mul_ps,
+    _mm512_set1_ps, _mm512_storeu_ps,
 };
 use std::mem::take;
 use std::ops::Range;
@@ -18,6 +19,7 @@ use self::scores::score;
 use self::weights::weigh;
 use super::head_task::{HeadTask, SPAN};
 use super::{MAX_ROWS, portable, portable_attention};
+use crate::kv_pool::KvFormat;
 
 /// Positions of a vector.
 const STRIP: usize = 16;
@@ -58,7 +60,9 @@ fn attend_heads<const D: usize>(task: &mut HeadTask<'_>) {
     }
     let all = task.positions_of_all(0..num_rows);
     assert!(all.end.next_multiple_of(STRIP) <= task.score_stride);
-    if num_rows <= FEW {
+    // Only f16 is widened as it is read.
+    let is_direct = num_rows <= FEW && task.format == KvFormat::F16;
+    if is_direct {
         score::<D>(task, all.clone(), queries, &Source::Pool, scores);
     } else {
         for first in all.clone().step_by(SPAN) {
@@ -74,7 +78,7 @@ fn attend_heads<const D: usize>(task: &mut HeadTask<'_>) {
         *inverse = 1.0 / weigh(scores, all.start, task.positions_of(row));
     }
     output[..num_rows * D].fill(0.0);
-    if num_rows <= FEW {
+    if is_direct {
         sum::<D>(task, all, scores, &Source::Pool, output);
     } else {
         for first in all.clone().step_by(SPAN) {
@@ -114,6 +118,9 @@ fn rows_together(left: usize, most: usize) -> usize {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
 fn widen_keys<const D: usize>(task: &HeadTask<'_>, positions: Range<usize>, span: &mut [f32]) {
+    if task.format == KvFormat::Q8 {
+        return dequant_keys::<D>(task, positions, span);
+    }
     let strips = span.chunks_exact_mut(D * STRIP);
     for (first, span) in positions.step_by(STRIP).zip(strips) {
         let keys = &task.pool[task.key_start(first)..][..(D - 1) * task.block_size + STRIP];
@@ -130,6 +137,9 @@ fn widen_keys<const D: usize>(task: &HeadTask<'_>, positions: Range<usize>, span
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
 fn widen_values<const D: usize>(task: &HeadTask<'_>, positions: Range<usize>, span: &mut [f32]) {
+    if task.format == KvFormat::Q8 {
+        return dequant_values::<D>(task, positions, span);
+    }
     let strips = span.chunks_exact_mut(D * STRIP);
     for (first, span) in positions.step_by(STRIP).zip(strips) {
         let values = &task.pool[task.value_start(first)..][..D * STRIP];
@@ -145,6 +155,65 @@ fn widen_values<const D: usize>(task: &HeadTask<'_>, positions: Range<usize>, sp
             }
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+fn dequant_keys<const D: usize>(task: &HeadTask<'_>, positions: Range<usize>, span: &mut [f32]) {
+    let strips = span.chunks_exact_mut(D * STRIP);
+    for (first, span) in positions.step_by(STRIP).zip(strips) {
+        let start = task.key_quants_start(first);
+        let quants = &task.quants()[start..][..(D - 1) * task.block_size + STRIP];
+        let scales = &task.pool[task.key_scale_at(first)..][..STRIP];
+        // SAFETY: there are 16 scales; the last of D dimensions ends with `quants`; a chunk is 16 floats.
+        unsafe {
+            let scales = widened::<false>(scales.as_ptr().cast());
+            for (dim, span) in span.as_chunks_mut::<STRIP>().0.iter_mut().enumerate() {
+                let quants = floats_of(quants.as_ptr().add(dim * task.block_size));
+                _mm512_storeu_ps(span.as_mut_ptr(), _mm512_mul_ps(scales, quants));
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+fn dequant_values<const D: usize>(task: &HeadTask<'_>, positions: Range<usize>, span: &mut [f32]) {
+    // Whole strips: what is behind the last position weighs nothing.
+    let strips = span.chunks_exact_mut(D * STRIP);
+    for (first, span) in positions.step_by(STRIP).zip(strips) {
+        let start = task.value_quants_start(first);
+        let quants = &task.quants()[start..][..D * STRIP];
+        let scales = &task.pool[task.value_scale_at(first)..][..STRIP];
+        for (position, span) in span.chunks_exact_mut(D).enumerate() {
+            let scale = _mm512_set1_ps(portable::f16_to_f32(scales[position]));
+            let quants = &quants[position * D..][..D];
+            for (quants, span) in quants
+                .as_chunks::<STRIP>()
+                .0
+                .iter()
+                .zip(span.as_chunks_mut::<STRIP>().0)
+            {
+                // SAFETY: chunks are 16 bytes and 16 floats.
+                unsafe {
+                    let values = _mm512_mul_ps(scale, floats_of(quants.as_ptr()));
+                    _mm512_storeu_ps(span.as_mut_ptr(), values);
+                }
+            }
+        }
+    }
+}
+
+/// 16 bytes as floats.
+///
+/// # Safety
+/// There are as many.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+unsafe fn floats_of(quants: *const i8) -> __m512 {
+    // SAFETY: the caller's promise.
+    let quants = unsafe { _mm_loadu_si128(quants.cast()) };
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(quants))
 }
 
 /// Asks for a line that will be read; an address that is none is passed over.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::MAX_ROWS;
 use super::portable::LANES;
+use crate::kv_pool::KvFormat;
 
 /// Attention of some tokens of one sequence over one KV head, with the head's group of query heads. A row is one query
 /// head of one token.
@@ -22,7 +23,8 @@ pub struct HeadTask<'a> {
     /// Block ids of the sequence in order.
     pub block_table: &'a [i32],
     pub block_size: usize,
-    /// Keys and values as f16 bits; block `b` begins at `b · block_stride`.
+    pub format: KvFormat,
+    /// Keys and values as `BlockLayout` has them; block `b` begins at `b · block_stride`.
     pub pool: &'a [u16],
     pub block_stride: usize,
     /// Where in a block the keys of this layer and head begin: [`head_dim`, `block_size`].
@@ -92,6 +94,43 @@ impl HeadTask<'_> {
     #[inline(always)]
     pub fn value_start(&self, position: usize) -> usize {
         self.block_start(position) + self.values_at + position % self.block_size * self.head_dim
+    }
+
+    /// The pool of a Q8 task, byte by byte.
+    #[inline(always)]
+    pub fn quants(&self) -> &[i8] {
+        // SAFETY: any two bytes are numbers, and bytes need no alignment.
+        unsafe { std::slice::from_raw_parts(self.pool.as_ptr().cast(), 2 * self.pool.len()) }
+    }
+
+    /// Where in `quants` a position's first key is; the next is `block_size` behind it.
+    #[inline(always)]
+    pub fn key_quants_start(&self, position: usize) -> usize {
+        2 * (self.block_start(position) + self.keys_at) + position % self.block_size
+    }
+
+    /// Where in `quants` a position's values begin.
+    #[inline(always)]
+    pub fn value_quants_start(&self, position: usize) -> usize {
+        2 * (self.block_start(position) + self.values_at)
+            + position % self.block_size * self.head_dim
+    }
+
+    /// Where the scale of a position's keys is; the next position's of its block is behind it.
+    #[inline(always)]
+    pub fn key_scale_at(&self, position: usize) -> usize {
+        self.block_start(position) + self.keys_at + self.scales_behind(position)
+    }
+
+    /// Where the scale of its values is.
+    #[inline(always)]
+    pub fn value_scale_at(&self, position: usize) -> usize {
+        self.block_start(position) + self.values_at + self.scales_behind(position)
+    }
+
+    #[inline(always)]
+    fn scales_behind(&self, position: usize) -> usize {
+        self.head_dim / 2 * self.block_size + position % self.block_size
     }
 
     #[inline(always)]

@@ -21,6 +21,7 @@ pub mod bf16;
 mod bf16_tests;
 mod format;
 mod head_task;
+mod kv_quants;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "aarch64")]
@@ -33,6 +34,7 @@ mod tests;
 
 use self::bf16::Bf16Kernels;
 pub use self::head_task::{HeadTask, query_scale, scratch_len};
+pub use self::kv_quants::quant_head;
 use crate::huge_pages::Plain;
 use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
 

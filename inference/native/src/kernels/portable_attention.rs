@@ -13,7 +13,9 @@ use std::ops::Range;
 
 use super::MAX_ROWS;
 use super::head_task::HeadTask;
+use super::kv_quants::{dequant_keys, dequant_values};
 use super::portable::{LANES, ROUND, f16_to_f32, largest, reduce};
+use crate::kv_pool::KvFormat;
 
 /// Rows that share a pass over keys or values.
 const ROWS: usize = 4;
@@ -76,6 +78,9 @@ fn widen_keys(
     keys: &mut [Lanes],
     widen: impl Fn(&[u16; LANES]) -> Lanes,
 ) {
+    if task.format == KvFormat::Q8 {
+        return dequant_keys(task, positions, keys);
+    }
     if task.block_size.is_multiple_of(LANES) {
         let start = task.key_start(positions.start);
         for (dim, keys) in keys.iter_mut().enumerate() {
@@ -144,13 +149,17 @@ fn sum<const R: usize>(
         let mut begin = positions.start;
         while begin < positions.end {
             let end = positions.end.min((begin / block_size + 1) * block_size);
-            let start = task.value_start(begin) + column;
+            let start = task.value_start(begin) + column; // Of F16.
             for position in begin..end {
-                let at = start + (position - begin) * task.head_dim;
-                let Some(halves) = task.pool[at..].first_chunk() else {
-                    return;
+                let values = if task.format == KvFormat::Q8 {
+                    dequant_values(task, position, column)
+                } else {
+                    let at = start + (position - begin) * task.head_dim;
+                    let Some(halves) = task.pool[at..].first_chunk() else {
+                        return;
+                    };
+                    widen(halves)
                 };
-                let values = widen(halves);
                 for row in 0..R {
                     let weight = weights[row * task.score_stride + position];
                     for lane in 0..LANES {

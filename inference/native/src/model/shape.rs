@@ -4,7 +4,7 @@ use super::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::kernels::MAX_ROWS;
-use crate::kv_pool::BlockLayout;
+use crate::kv_pool::{BlockLayout, KvFormat};
 use crate::matrix::{BLOCK, TILE};
 
 /// A million positions of 128 values: bounds what a hostile header can make us allocate.
@@ -60,8 +60,9 @@ impl Shape {
     }
 
     /// How the model's keys and values lie in blocks of so many slots.
-    pub fn block_layout(&self, block_size: usize) -> BlockLayout {
+    pub fn block_layout(&self, block_size: usize, format: KvFormat) -> BlockLayout {
         BlockLayout {
+            format,
             block_size,
             num_layers: self.num_layers,
             num_kv_heads: self.num_kv_heads,

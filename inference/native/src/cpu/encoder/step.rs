@@ -5,7 +5,7 @@ use super::super::products::Products;
 use super::super::workspace::{Activations, Own};
 use super::{BLOCK_SIZE, Texts, fit_own};
 use crate::kernels::{HeadTask, Kernels, PANEL, query_scale, scratch_len};
-use crate::kv_pool::BlockLayout;
+use crate::kv_pool::{BlockLayout, KvFormat};
 use crate::matrix::{BLOCK, TILE};
 use crate::model::{EncoderLayer, EncoderModel, EncoderShape, Linear, Norm, Pooling};
 use crate::shared::Shared;
@@ -189,6 +189,7 @@ impl Step<'_> {
     /// How keys and values of one layer lie.
     fn layout(&self) -> BlockLayout {
         BlockLayout {
+            format: KvFormat::F16,
             block_size: BLOCK_SIZE,
             num_layers: 1,
             num_kv_heads: self.model.shape.num_heads,
@@ -228,6 +229,7 @@ impl Step<'_> {
                 window: None,
                 block_table: &self.work.block_table[self.texts.slots[text] / BLOCK_SIZE..],
                 block_size: BLOCK_SIZE,
+                format: KvFormat::F16,
                 pool: self.work.memory.slice(0, self.work.memory.len()),
                 block_stride: self.layout().len(),
                 keys_at: self.layout().keys_at(0, head),
