@@ -62,6 +62,15 @@ describe('Sequence', () => {
     expect(one).toMatchObject({ blockTable: [], numComputedTokens: 0, tokenIds: [1, 2, 3, 4] });
   });
 
+  it('forgets all but its prompt when its search begins anew, the names of what it said included', () => {
+    const beam = new Sequence(sequenceRequest([1, 2, 3], { numBeams: 2 }), silent, 0);
+    beam.tokenIds.push(7, 8);
+    beam.blockKeys.push('name of 1 2 3 7');
+    beam.endForking();
+    beam.restart();
+    expect(beam).toMatchObject({ tokenIds: [1, 2, 3], blockKeys: [], numSeats: 2 });
+  });
+
   it('is served by priority, then by arrival', () => {
     const order = [sequence(2, 9), sequence(1, 7), sequence(2, 3), sequence(1, 8)].sort(
       compareService,
