@@ -37,8 +37,10 @@ export function createPool(
 
 /** The same pool for callers who would rather be refused than wait: a statement without an answer for `answerMs` has failed. */
 export function impatient(pool: Pool, answerMs: number): Pool {
-  const query = (text: string, values: unknown[] = []): Promise<unknown> =>
-    pool.query({ text, values, query_timeout: answerMs } as QueryConfig);
+  const query = (statement: string | QueryConfig, values: unknown[] = []): Promise<unknown> => {
+    const asked = typeof statement === 'string' ? { text: statement, values } : statement;
+    return pool.query({ ...asked, query_timeout: answerMs } as QueryConfig);
+  };
   return new Proxy(pool, {
     get: (target, name) => {
       if (name === 'query') return query;
