@@ -308,12 +308,14 @@ describeWithChromium('chat page', () => {
     await open(LONG);
     const { keyboard } = chat.page;
     await chat.page.locator('#composer-text:focus').waitFor();
-    await keyboard.type('One');
+    // Long enough an answer to be stopped in its middle.
+    await keyboard.type('Tell me a long story');
     await keyboard.press('Shift+Enter');
-    await keyboard.type('two');
+    await keyboard.type('about a mountain.');
     await keyboard.press('Enter');
     await chat.begun();
-    expect(await chat.messages.locator('.bubble').textContent()).toBe('One\ntwo');
+    const sent = 'Tell me a long story\nabout a mountain.';
+    expect(await chat.messages.locator('.bubble').textContent()).toBe(sent);
     await keyboard.press('Escape');
     await chat.answers.getByText('Stopped.').waitFor();
     await chat.page.locator('#composer-text:focus').waitFor();

@@ -113,6 +113,7 @@ impl Kernels {
     }
 
     /// The sets of this processor that agree bit by bit on exact codes, widest first.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(clippy::vec_init_then_push))]
     pub fn available() -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -133,6 +134,7 @@ impl Kernels {
     }
 
     /// The sets of this processor that agree bit by bit in bf16, fastest first.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(clippy::vec_init_then_push))]
     pub fn with_bf16() -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
