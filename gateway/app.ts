@@ -8,6 +8,7 @@ import type { GatewayDeps } from './deps.ts';
 import { createErrorHandler } from './error-handler.ts';
 import { createPage } from './page.ts';
 import { rateLimitsFirst, rateLimitsOfRefusal } from './rate-limit-headers.ts';
+import { resumesInTurn } from './resumes-in-turn.ts';
 import { ROUTES } from './route-table.ts';
 import { addAccountRoutes } from './routes/account.ts';
 import { addConversationRoutes } from './routes/conversations.ts';
@@ -22,6 +23,7 @@ export function createApp(deps: GatewayDeps): Express {
   addOperatorRoutes(app, deps);
 
   const api = express.Router({ caseSensitive: true });
+  api.use('/v1', resumesInTurn(deps.streams));
   // Who asks comes before what is asked: a stranger's body is not even read.
   api.use(
     '/v1',

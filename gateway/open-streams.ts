@@ -25,9 +25,14 @@ const RECONNECT_MS = 500;
 /** Each page is a millisecond or two of this process; between two of them, live text passes. */
 const REPLAYS_AT_A_TIME = 1;
 
+/** See resumes-in-turn.ts. */
+const RESUMES_AT_A_TIME = 4;
+
 export class OpenStreams {
   /** Through which further pages of long replays are read. */
   readonly replays = new Turnstile(REPLAYS_AT_A_TIME);
+  /** Through which readers that come back reach their turn. */
+  readonly resumes = new Turnstile(RESUMES_AT_A_TIME);
   readonly #streams = new Set<OpenStream>();
   /** Streams whose reader has taken less than it was given, the longest stalled first, with the bytes that wait. */
   readonly #stalled = new Map<OpenStream, number>();

@@ -1,16 +1,26 @@
 // Server-sent events on the wire. Source: WHATWG HTML, §9.2 (server-sent events).
 import type { Response } from 'express';
 
-/** Headers of every stream: nothing in between may buffer, change or keep it. */
-export function openEventStream(response: Response): void {
+/** Emitted by a response that has become a stream. */
+export const STREAM_OPENED = 'stream opened';
+
+/**
+ * Headers of every stream: nothing in between may buffer, change or keep it.
+ * @param first sent with the headers, in one write
+ * @returns false when the reader has no room for more
+ */
+export function openEventStream(response: Response, first = ''): boolean {
   response.status(200).set({
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-cache, no-transform',
     'X-Accel-Buffering': 'no',
     Connection: 'keep-alive',
   });
-  response.flushHeaders();
+  if (first === '') response.flushHeaders();
+  const hasRoom = first === '' || response.write(first);
   forgetRequest(response);
+  response.emit(STREAM_OPENED);
+  return hasRoom;
 }
 
 /**

@@ -43,12 +43,12 @@ export async function relayEvents(
   let isFirstToken = true;
   const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, turn.after, {
     onEntries: (entries) => {
-      if (!response.headersSent) openEventStream(response);
       if (isFirstToken && entries.some((entry) => entry.type === 'token')) {
         isFirstToken = false;
         turn.onFirstToken?.();
       }
-      const hasRoom = response.write(entries.map((entry) => frameOf(entry) ?? '').join(''));
+      const text = entries.map((entry) => frameOf(entry) ?? '').join('');
+      const hasRoom = response.headersSent ? response.write(text) : openEventStream(response, text);
       if (!hasRoom) hold(deps, response, stream, feed);
       if (feed.hasEnded) response.end();
       return hasRoom;

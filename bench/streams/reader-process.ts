@@ -88,14 +88,18 @@ function refuse(line: string): void {
   if (counts.refused === 1) process.stderr.write(`a reader was refused: ${line.trim()}\n`);
 }
 
-/** Spread evenly over `overMs`. */
-async function openAll(all: readonly Reader[], overMs: number): Promise<void> {
+const drop = ({ socket }: Reader): void => void socket.removeAllListeners('close').destroy();
+
+/** Spread evenly over `overMs`; each that comes back drops its connection at the moment it does. */
+async function openAll(all: readonly Reader[], overMs: number, isAgain = false): Promise<void> {
   const begun = performance.now();
   for (let done = 0; done < all.length;) {
     const due = Math.min(all.length, ((performance.now() - begun) / overMs) * all.length);
     for (; done < due; done += 1) {
       const reader = all[done];
-      if (reader !== undefined) open(reader);
+      if (reader === undefined) continue;
+      if (isAgain) drop(reader);
+      open(reader);
     }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
@@ -132,9 +136,7 @@ async function obey(task: ReaderTask): Promise<void> {
       break;
     }
     case 'reconnect': {
-      const again = readers.slice(0, task.count);
-      for (const { socket } of again) socket.removeAllListeners('close').destroy();
-      await openAll(again, task.overMs);
+      await openAll(readers.slice(0, task.count), task.overMs, true);
       break;
     }
     case 'forget':
@@ -143,7 +145,7 @@ async function obey(task: ReaderTask): Promise<void> {
       counts = { entries: 0, gaps: 0, doubled: 0, closed: 0, refused: 0 };
       break;
     case 'close':
-      for (const { socket } of readers) socket.removeAllListeners('close').destroy();
+      readers.forEach(drop);
       readers = [];
       break;
     case 'report':

@@ -22,4 +22,18 @@ describe('Turnstile', () => {
       Array.from({ length: 9 }, (_, index) => index % 3 !== 0),
     );
   });
+
+  it('lets who is out of patience pass beside those that hang, and keeps its width afterwards', async () => {
+    const turnstile = new Turnstile(1);
+    let open: () => void = () => undefined;
+    const hanging = turnstile.pass(() => new Promise<void>((resolve) => (open = resolve)));
+    expect(await turnstile.pass(async () => 'beside', 1)).toBe('beside');
+    const order: string[] = [];
+    const patient = turnstile.pass(async () => void order.push('patient'), 60_000);
+    order.push('opened');
+    open();
+    await Promise.all([hanging, patient]);
+    expect(order).toEqual(['opened', 'patient']);
+    expect(await turnstile.pass(async () => 'free')).toBe('free');
+  });
 });
