@@ -82,7 +82,8 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
     if (claimed !== 'missing' && claimed !== 'fenced' && claimed.isCancelled)
       cancel.abort('cancelled');
     if (context.cancellationSignal.aborted) onTemporalCancel();
-    if (epoch > epochOf(1, 1)) await announceRetry(deps, input, epoch, log, attempt);
+    if (epoch > epochOf(1, 1) && input.lostEntries === undefined)
+      await announceRetry(deps, input, epoch, log, attempt);
     const { finish, numCachedTokens } = await relay(deps, input, epoch, prompt, log, cancel.signal);
     if (finish.reason === 'refused') throw finish.error;
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
@@ -90,6 +91,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       throw new AppError('GENERATION_FAILED', {
         message: 'the worker is stopping, or another one has the turn',
       });
+    await fillUp(deps, input, epoch, log);
     const usage = {
       promptTokens: prompt.tokenIds.length,
       completionTokens: numOutputTokens(log),
@@ -174,6 +176,28 @@ async function announceRetry(
   log.entries.push(entry);
 }
 
+/**
+ * A reply that was lost and generated again is in one entry; entries that are not shown follow it up to the number that the
+ * lost one had, so that its end comes behind everything that any reader has.
+ */
+async function fillUp(
+  deps: GenerateDeps,
+  input: GenerateInput,
+  epoch: number,
+  log: RecalledLog,
+): Promise<void> {
+  const through = log.entries.length;
+  const numMissing = Math.max(0, (input.lostEntries ?? 0) - through);
+  const filling = Array.from({ length: numMissing }, (_, at): NumberedEntry => {
+    return { n: through + 1 + at, type: 'safe', data: { through } };
+  });
+  if (filling.length === 0) return;
+  const result = await deps.turnLog.append(input.turnId, epoch, filling);
+  if (result === 'fenced') throw new AppError('FENCED');
+  if (result === 'missing') throw new AppError('STREAM_UNAVAILABLE');
+  log.entries.push(...filling);
+}
+
 /** Generates what is left of the replies and appends it. `log` grows with what is appended. */
 async function relay(
   deps: GenerateDeps,
@@ -194,7 +218,7 @@ async function relay(
     log,
     seqId: `${input.turnId}/${epoch}`,
     priority: input.priority,
-    flush: deps.flush,
+    flush: { ...deps.flush, isOnePiece: input.lostEntries !== undefined },
     stop: AbortSignal.any([cancelled, stopped.signal]),
     isHandedOver: () => cancelled.reason === 'handed-over',
     append: async (entries) => {

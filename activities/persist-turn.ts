@@ -5,10 +5,10 @@ import { AppError } from '../contracts/errors.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import { ZERO_USAGE } from '../contracts/turn-facts.ts';
 import type { TurnEntry } from '../contracts/turn-events.ts';
-import { SEAL_EPOCH } from '../contracts/turn-log.ts';
-import type { TurnLogWriter } from '../contracts/turn-log.ts';
+import type { ClaimedLog, TurnLogWriter } from '../contracts/turn-log.ts';
 import type { PersistInput, PersistResult } from '../contracts/turn-workflow.ts';
 import type { Pool } from '../postgres/pool.ts';
+import { storedClosing } from '../postgres/stored-closing.ts';
 import { closeRequest } from '../postgres/turn-requests.ts';
 import { findReplies, storeAssistantTurn } from '../postgres/turns.ts';
 import type { Logger } from '../process/logger.ts';
@@ -29,19 +29,18 @@ interface PersistDeps {
 
 /**
  * Idempotent: a repeat finds the stored turn and only makes sure that the log is closed.
- * @throws AppError TURN_LOG_LOST when the log is gone though tokens were generated and nothing is stored
+ * @throws AppError TURN_LOG_LOST when the log, or the end of it, is gone though tokens were generated and nothing is stored
  */
 export async function persistTurn(deps: PersistDeps, input: PersistInput): Promise<PersistResult> {
   const { turnId, conversationId } = input.turn;
-  const sealed = await deps.turnLog.claim(turnId, SEAL_EPOCH);
-  if (sealed === 'fenced')
-    throw new AppError('INVARIANT_VIOLATED', { message: 'a log is sealed above the seal' });
-  if (sealed === 'missing' || sealed.isEnded) {
-    const stored = await alreadyStored(deps, input);
+  const sealed = await deps.turnLog.seal(turnId, input.lastEntry ?? 0);
+  const isGone = sealed === 'missing' || sealed === 'short';
+  if (isGone || sealed.isEnded) {
+    const stored = await alreadyStored(deps, input, sealed);
     if (stored !== null) return stored;
     if ((input.usage?.completionTokens ?? 0) > 0) throw new AppError('TURN_LOG_LOST');
   }
-  const entries = sealed === 'missing' ? [] : sealed.entries;
+  const entries = isGone ? [] : sealed.entries;
   const continuation = continuationOf(entries);
   const replies = deliveredReplies(entries, input.turn.numSamples ?? 1);
   const prices = deps.catalog.models[input.route.model]?.prices ?? NO_PRICES;
@@ -101,13 +100,18 @@ async function dropDeleted(
   return { finishReason: result.finishReason, usage: ZERO_USAGE, costUsd: 0 };
 }
 
-/** The result of an earlier attempt whose answer was lost after its commit; its log gets its end if it lacks one. */
+/** The result of an earlier attempt whose answer was lost after its commit; its readers hear of their end. */
 async function alreadyStored(
   deps: PersistDeps,
   input: PersistInput,
+  sealed: ClaimedLog | 'short' | 'missing',
 ): Promise<PersistResult | null> {
-  const stored = await findReplies(deps.db, input.turn.conversationId, input.turn.turnId);
+  const { turnId, conversationId } = input.turn;
+  const stored = await findReplies(deps.db, conversationId, turnId);
   if (stored.length === 0 || stored.some(({ usage }) => usage === null)) return null;
+  // An end behind half of a text would be read as the text's own: without a log, readers are sent to the store.
+  if (sealed === 'short') await deps.turnLog.remove(turnId);
+  await deps.turnLog.end(turnId, storedClosing(stored));
   return totalOf(
     stored.map(({ usage, finishReason }) => ({
       finishReason: finishReason ?? input.finishReason,

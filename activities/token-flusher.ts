@@ -12,6 +12,8 @@ export interface FlushSettings {
   readonly flushMs: number;
   /** … or until there are this many. The first token never waits. */
   readonly flushTokens: number;
+  /** Nothing is appended before the end. */
+  readonly isOnePiece?: boolean;
 }
 
 export interface TokenFlusherOptions extends FlushSettings {
@@ -89,6 +91,7 @@ export class TokenFlusher {
 
   #schedule(): void {
     if (this.#isLost || this.#appending !== null || !this.#hasPending()) return;
+    if (this.#options.isOnePiece === true) return;
     const numTokens = this.#replies.reduce((total, { numPendingIds }) => total + numPendingIds, 0);
     if (!this.#hasFlushed || numTokens >= this.#options.flushTokens) {
       this.#start();

@@ -18,6 +18,7 @@ import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
 import { openTurn } from '../postgres/turns.ts';
 import type { OpenedTurn } from '../postgres/turns.ts';
+import { impatient } from '../postgres/pool.ts';
 import type { Pool } from '../postgres/pool.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
@@ -35,8 +36,15 @@ export interface TurnStepDeps {
   readonly logger: Logger;
 }
 
+/**
+ * A statement whose answer is lost is given up before its step is (workflows/turn-steps.ts), so that the step's next try does
+ * not wait for the connections that hang.
+ */
+const STORE_ANSWER_MS = 2500;
+
 /** All activities of the queue `turns`. Each is idempotent: Temporal may run it more than once. */
-export function createTurnActivities(deps: TurnStepDeps) {
+export function createTurnActivities(allDeps: TurnStepDeps) {
+  const deps = { ...allDeps, db: impatient(allDeps.db, STORE_ANSWER_MS) };
   const { db, catalog, limiter, moderator } = deps;
   const timed =
     <Input, Output>(stage: string, work: (input: Input) => Promise<Output>) =>

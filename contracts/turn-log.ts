@@ -3,7 +3,7 @@
 import type { ConversationId, TurnId, UserId } from './ids.ts';
 import type { NumberedEntry, OpenData, TurnEntry } from './turn-events.ts';
 
-/** Higher than any generation's epoch: held by persistTurn, so that no generation can append once storing begins. */
+/** Higher than any generation's epoch: seal()'s, so that no generation can append once storing begins. */
 export const SEAL_EPOCH = 1_000_000_000;
 
 /** The epoch of a generation: dispatches (by the workflow) × 1000 + attempts (by Temporal) only ever grow. */
@@ -37,6 +37,12 @@ export interface TurnLogWriter {
   create(open: OpenData, owner: TurnLogOwner): Promise<boolean>;
   /** Takes the log for `epoch` (≥ the current one) and reads it. */
   claim(turnId: TurnId, epoch: number): Promise<ClaimedLog | 'fenced' | 'missing'>;
+  /**
+   * Takes the log from every generation, for good, and reads it.
+   * @param leastEntry an entry that was acknowledged: a log that ends before it, because Redis came back with an older state,
+   * is `short` and stays as it is
+   */
+  seal(turnId: TurnId, leastEntry: number): Promise<ClaimedLog | 'short' | 'missing'>;
   /** Appends entries n, n + 1 … in one step and pushes them to readers. A repeat of an append that was done answers ok. */
   append(turnId: TurnId, epoch: number, entries: readonly NumberedEntry[]): Promise<AppendResult>;
   /** Re-creates a lost log from what its writer remembers, under its epoch. `ok` only when there was none. */
@@ -46,7 +52,10 @@ export interface TurnLogWriter {
     epoch: number,
     entries: readonly NumberedEntry[],
   ): Promise<AppendResult>;
-  /** Appends the closing entries (the last one is `end`) behind whatever is there, once; later calls change nothing. */
+  /**
+   * Appends the closing entries (the last one is `end`) behind whatever is there, once; later calls change nothing. Readers of a
+   * log that is missing hear of the end under the number 0.
+   */
   end(turnId: TurnId, closing: readonly TurnEntry[]): Promise<'ok' | 'missing'>;
   /** Marks the log cancelled and tells its worker at once. False when there is no running log. */
   cancel(turnId: TurnId): Promise<boolean>;
@@ -63,8 +72,16 @@ export interface TurnLogReader {
     after: number,
     limit?: number,
   ): Promise<readonly NumberedEntry[] | 'missing'>;
-  /** Calls `onEntry` for each entry appended from now on; resolves once that is certain. */
-  subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription>;
+  /**
+   * Calls `onEntry` for each entry appended from now on; resolves once that is certain. An `end` under a number that the reader
+   * has, or 0, means that the log has lost entries: the rest is in the store.
+   * @param onMissing the connection was lost, and when it was back there was no log
+   */
+  subscribe(
+    turnId: TurnId,
+    onEntry: (entry: NumberedEntry) => void,
+    onMissing?: () => void,
+  ): Promise<TurnSubscription>;
   /** Readers of the turn over all gateways. */
   countReaders(turnId: TurnId): Promise<number>;
 }

@@ -60,6 +60,11 @@ export interface GenerateInput {
   readonly priority: number;
   /** Counts how often the workflow has asked for this turn; with Temporal's attempt it makes the epoch. */
   readonly dispatch: number;
+  /**
+   * Set when the turn was generated before and Redis lost its log: the last entry's number then. Readers may have all of
+   * it, so what they get again must not have a higher one.
+   */
+  readonly lostEntries?: number;
 }
 
 export interface GenerateResult {
@@ -80,6 +85,8 @@ export interface PersistInput {
   readonly verdict: ModerationVerdict | null;
   /** Null when no generation returned (it failed or was never asked): the log's tokens are counted instead. */
   readonly usage: TokenUsage | null;
+  /** The last entry that the generation knows of; left out when none returned. A log without it is not the whole one. */
+  readonly lastEntry?: number;
 }
 
 export interface PersistResult {

@@ -3,13 +3,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RuleModerator } from '../moderation/input-policy.ts';
 import { createPool, impatient } from '../postgres/pool.ts';
+import { Silence } from '../postgres/silence.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, startProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
-import { connectRedis, connectSubscriber } from '../redis/connection.ts';
+import { connectRedis, connectSubscriber, servesAll } from '../redis/connection.ts';
 import { ProcessLeases } from '../redis/process-leases.ts';
 import { RedisLimiter } from '../redis/limiter.ts';
 import { leastWaiting } from '../redis/pool-pressure.ts';
@@ -91,9 +92,10 @@ main('gateway', async () => {
     graceMs: config.http.disconnectGraceMs,
   });
   const streams = new OpenStreams(metrics, config.http);
+  const silence = new Silence();
   const ready = {
-    postgres: async () => (await db.query('select 1')).rowCount === 1,
-    redis: async () => (await redis.ping()) === 'PONG',
+    postgres: async () => !silence.isSilent && (await db.query('select 1')).rowCount === 1,
+    redis: () => servesAll(redis),
     temporal: async () => {
       await connection.workflowService.getSystemInfo({});
       return true;
@@ -101,7 +103,7 @@ main('gateway', async () => {
     turn_worker: () => embedded.isRunning(),
   };
   const app = createApp({
-    db: impatient(db, DATABASE_ANSWER_MS),
+    db: impatient(db, DATABASE_ANSWER_MS, silence.onEnd),
     turnLog,
     limiter,
     dispatch,

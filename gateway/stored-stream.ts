@@ -1,17 +1,10 @@
 // A turn's entries from Postgres, for readers who come after the log has expired. Same numbers, same places in the text.
-import { closingEntries } from '../contracts/closing-entries.ts';
 import { openData } from '../contracts/open-entry.ts';
-import type { NumberedEntry, OpenData, WireUsage } from '../contracts/turn-events.ts';
+import type { NumberedEntry, OpenData } from '../contracts/turn-events.ts';
+import { storedClosing } from '../postgres/stored-closing.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import type { StoredTurn } from '../postgres/turns.ts';
 import { mergeTokens } from './replay.ts';
-
-const NO_USAGE: WireUsage = {
-  prompt_tokens: 0,
-  completion_tokens: 0,
-  cached_tokens: 0,
-  cost_usd: 0,
-};
 
 /**
  * Entries after `after`; runs of one reply's texts are one entry under its last token's number.
@@ -22,15 +15,7 @@ export function storedEntries(
   request: StoredRequest,
   after: number,
 ): NumberedEntry[] {
-  const closing = closingEntries({
-    samples: replies.map(({ turnId, finishReason, usage }) => ({
-      turnId,
-      finishReason: finishReason ?? 'error',
-      usage: wireUsage(usage),
-    })),
-    errorCode: replies.find(({ errorCode }) => errorCode !== null)?.errorCode ?? null,
-    verdict: replies[0]?.moderationVerdict ?? null,
-  });
+  const closing = storedClosing(replies);
   const lastToken = lastEntryOf(replies) - closing.length;
   const entries: NumberedEntry[] = [];
   if (after < 1) entries.push({ n: 1, type: 'open', data: openOf(replies, request) });
@@ -72,10 +57,4 @@ function openOf(replies: readonly StoredTurn[], request: StoredRequest): OpenDat
     pool: first?.pool ?? request.pool,
     numSamples: replies.length,
   });
-}
-
-/** Usage with its fields in the order of the wire; jsonb keeps its own. */
-export function wireUsage(usage: WireUsage | null): WireUsage {
-  const { prompt_tokens, completion_tokens, cached_tokens, cost_usd } = usage ?? NO_USAGE;
-  return { prompt_tokens, completion_tokens, cached_tokens, cost_usd };
 }

@@ -76,8 +76,10 @@ export class TurnFeed {
 
   /** Subscribes without reading: for a log that this process is about to create. */
   async subscribe(): Promise<void> {
-    this.#subscription = await this.#deps.turnLog.subscribe(this.#turnId, (entry) =>
-      this.#receive(entry),
+    this.#subscription = await this.#deps.turnLog.subscribe(
+      this.#turnId,
+      (entry) => this.#receive(entry),
+      () => this.#awaitStore(),
     );
     if (this.#isClosed) await this.close();
   }
@@ -99,8 +101,11 @@ export class TurnFeed {
       await this.#finishReading();
       return;
     }
-    // The entry before tells whether the reader's own number exists.
-    if (this.#last > 0 && entries[0]?.n !== this.#last) throw new AppError('INVALID_LAST_EVENT_ID');
+    // The entry before tells whether the reader's own number exists; a log that was put back may lack what is stored.
+    if (this.#last > 0 && entries[0]?.n !== this.#last) {
+      if (!(await this.#startFromStore())) throw new AppError('INVALID_LAST_EVENT_ID');
+      return;
+    }
     if (entries.at(-1)?.type === 'end' && entries.at(-1)?.n === this.#last) this.#hasEnded = true;
     this.#isBehind = entries.length === PAGE;
     this.#deliverMerged(entries);
@@ -130,7 +135,11 @@ export class TurnFeed {
   }
 
   #pass(entry: NumberedEntry): void {
-    if (this.#isClosed || this.#hasEnded || entry.n <= this.#last) return;
+    if (this.#isClosed || this.#hasEnded) return;
+    if (entry.n <= this.#last) {
+      if (entry.type === 'end') this.#endFromStore();
+      return;
+    }
     if (entry.n === this.#last + 1) {
       this.#deliver([entry]);
       return;
@@ -180,9 +189,19 @@ export class TurnFeed {
     }
   }
 
+  /** The end of a log that is gone, or was put back with less than this reader has: the store has the rest. */
+  #endFromStore(): void {
+    const before = this.#last;
+    this.#startFromStore().then(
+      (isStored) => (isStored && this.#last > before) || this.#handlers.onLost(),
+      () => this.#handlers.onLost(),
+    );
+  }
+
   /** No log and nothing stored: its worker will restore the log, or the turn will be stored without one. */
   #awaitStore(): void {
     const before = this.#last;
+    clearTimeout(this.#storeTimer);
     this.#storeTimer = setTimeout(() => {
       if (this.#isClosed || this.#last !== before) return;
       this.#startFromStore().then(

@@ -6,7 +6,7 @@ import { isUuid } from '../contracts/ids.ts';
 import type { ConversationId } from '../contracts/ids.ts';
 import type { ListPlace, StoredConversation } from '../postgres/conversations.ts';
 import type { StoredTurn } from '../postgres/turns.ts';
-import { wireUsage } from './stored-stream.ts';
+import { wireUsage } from '../postgres/stored-closing.ts';
 
 export function wireConversation(each: StoredConversation): WireConversation {
   return {

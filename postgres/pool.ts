@@ -35,11 +35,28 @@ export function createPool(
   return pool;
 }
 
-/** The same pool for callers who would rather be refused than wait: a statement without an answer for `answerMs` has failed. */
-export function impatient(pool: Pool, answerMs: number): Pool {
-  const query = (statement: string | QueryConfig, values: unknown[] = []): Promise<unknown> => {
+/**
+ * The same pool for callers who would rather be refused than wait: a statement without an answer for `answerMs` has failed.
+ * @param onEnd hears of the end of each statement, and whether the server answered, be it with an error
+ */
+export function impatient(
+  pool: Pool,
+  answerMs: number,
+  onEnd: (isAnswered: boolean) => void = () => undefined,
+): Pool {
+  const query = async (
+    statement: string | QueryConfig,
+    values: unknown[] = [],
+  ): Promise<unknown> => {
     const asked = typeof statement === 'string' ? { text: statement, values } : statement;
-    return pool.query({ ...asked, query_timeout: answerMs } as QueryConfig);
+    try {
+      const result = await pool.query({ ...asked, query_timeout: answerMs } as QueryConfig);
+      onEnd(true);
+      return result;
+    } catch (error) {
+      onEnd(isSqlState((error as { code?: unknown }).code));
+      throw error;
+    }
   };
   return new Proxy(pool, {
     get: (target, name) => {
@@ -114,6 +131,10 @@ const OWN_FAULT = /^(22|23|42)/;
 
 function translate(error: unknown): AppError {
   const code = (error as { code?: unknown }).code;
-  const isOwnFault = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && OWN_FAULT.test(code);
+  const isOwnFault = isSqlState(code) && OWN_FAULT.test(code);
   return new AppError(isOwnFault ? 'INTERNAL' : 'STORAGE_UNAVAILABLE', { cause: error });
+}
+
+function isSqlState(code: unknown): code is string {
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code);
 }

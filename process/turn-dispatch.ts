@@ -57,8 +57,9 @@ export function createTurnDispatch({
           requestEagerStart: isEager,
           workflowIdReusePolicy: 'REJECT_DUPLICATE',
           workflowIdConflictPolicy: 'USE_EXISTING',
-          // A process that dies with the eager task in hand is noticed after this; short steps end well within it.
-          workflowTaskTimeout: '5s',
+          // A process that dies or freezes with a workflow task in hand is noticed after this. Steps that take longer than
+          // four fifths of it are reported on the way, so it bounds nothing else.
+          workflowTaskTimeout: '3s',
           // The bound on «generating»: ten minutes to generate, ten to store.
           workflowExecutionTimeout: '25m',
           typedSearchAttributes: new TypedSearchAttributes([

@@ -69,6 +69,17 @@ export function connectSubscriber(client: Redis, onError: (error: Error) => void
   return subscriber;
 }
 
+const NUM_SLOTS_OK = /^cluster_slots_ok:16384\r?$/m;
+
+/** Whether Redis serves every key: of a cluster, that each primary answers and sees all slots served. Throws when one does not. */
+export async function servesAll(client: Redis): Promise<boolean> {
+  const isThere = (await client.ping()) === 'PONG'; // A cluster's client knows its nodes from its first answer on.
+  if (!isCluster(client) || !isThere) return isThere;
+  const primaries = client.nodes('master');
+  const views = await Promise.all(primaries.map((node) => node.cluster('INFO')));
+  return views.length > 0 && views.every((view) => NUM_SLOTS_OK.test(String(view)));
+}
+
 export function isCluster(client: Redis): client is Cluster {
   return client.isCluster;
 }

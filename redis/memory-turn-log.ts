@@ -1,6 +1,7 @@
 // In-memory twin of the turn log, for unit tests: the same contract suite runs on it and on Valkey.
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry, OpenData, TurnEntry } from '../contracts/turn-events.ts';
+import { SEAL_EPOCH } from '../contracts/turn-log.ts';
 import type {
   AppendResult,
   ClaimedLog,
@@ -30,6 +31,14 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
     this.#logs.set(turnId, log);
     this.#add(turnId, log, { type: 'open', data: open });
     return true;
+  }
+
+  async seal(turnId: TurnId, leastEntry: number): Promise<ClaimedLog | 'short' | 'missing'> {
+    const log = this.#logs.get(turnId);
+    if (log === undefined) return 'missing';
+    if (log.entries.length < leastEntry) return 'short';
+    log.epoch = SEAL_EPOCH;
+    return { entries: [...log.entries], isCancelled: log.isCancelled, isEnded: log.isEnded };
   }
 
   async claim(turnId: TurnId, epoch: number): Promise<ClaimedLog | 'fenced' | 'missing'> {
@@ -78,8 +87,11 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
   }
 
   async end(turnId: TurnId, closing: readonly TurnEntry[]): Promise<'ok' | 'missing'> {
-    const log = this.#logs.get(turnId);
-    if (log === undefined) return 'missing';
+    const [log, last] = [this.#logs.get(turnId), closing.at(-1)];
+    if (log === undefined) {
+      if (last !== undefined) this.#push(turnId, { ...last, n: 0 });
+      return 'missing';
+    }
     if (log.isEnded) return 'ok';
     for (const entry of closing) this.#add(turnId, log, entry);
     log.isEnded = true;
@@ -125,7 +137,11 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
   #add(turnId: TurnId, log: Log, entry: TurnEntry): void {
     const numbered = { ...entry, n: log.entries.length + 1 };
     log.entries.push(numbered);
-    for (const reader of this.#readers.get(turnId) ?? []) queueMicrotask(() => reader(numbered));
+    this.#push(turnId, numbered);
+  }
+
+  #push(turnId: TurnId, entry: NumberedEntry): void {
+    for (const reader of this.#readers.get(turnId) ?? []) queueMicrotask(() => reader(entry));
   }
 }
 

@@ -47,6 +47,7 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
   async subscribe(
     turnId: TurnId,
     onEntry: (entry: NumberedEntry) => void,
+    onMissing: () => void = () => undefined,
   ): Promise<TurnSubscription> {
     let last = 0;
     const deliver = (entry: NumberedEntry): void => {
@@ -58,7 +59,8 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
       (message) => deliver(decodePush(message)),
       async () => {
         const entries = await this.read(turnId, last);
-        if (entries !== 'missing') entries.forEach(deliver);
+        if (entries === 'missing') onMissing();
+        else entries.forEach(deliver);
       },
     );
   }

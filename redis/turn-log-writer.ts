@@ -7,6 +7,7 @@ import {
   turnMetaKey,
   turnPushChannel,
 } from '../contracts/redis-keys.ts';
+import { SEAL_EPOCH } from '../contracts/turn-log.ts';
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry, OpenData, TurnEntry } from '../contracts/turn-events.ts';
 import type {
@@ -43,18 +44,15 @@ export class RedisTurnLogWriter implements TurnLogWriter {
   }
 
   async claim(turnId: TurnId, epoch: number): Promise<ClaimedLog | 'fenced' | 'missing'> {
-    const reply = (await runScript(this.#redis, 'claim', keys(turnId), [epoch])) as [
-      string,
-      number,
-      number,
-      unknown[],
-    ];
-    if (reply[0] === 'fenced' || reply[0] === 'missing') return reply[0];
-    return {
-      entries: reply[3].map(decodeRow),
-      isCancelled: reply[1] === 1,
-      isEnded: reply[2] === 1,
-    };
+    const log = await this.#claim(turnId, epoch, 0);
+    return log === 'short' ? 'missing' : log;
+  }
+
+  async seal(turnId: TurnId, leastEntry: number): Promise<ClaimedLog | 'short' | 'missing'> {
+    const log = await this.#claim(turnId, SEAL_EPOCH, leastEntry);
+    if (log === 'fenced')
+      throw new AppError('INVARIANT_VIOLATED', { message: 'a log is sealed above the seal' });
+    return log;
   }
 
   async append(
@@ -127,6 +125,26 @@ export class RedisTurnLogWriter implements TurnLogWriter {
     await this.#redis.del(...keys(turnId)).catch((error: unknown) => {
       throw new AppError('STREAM_UNAVAILABLE', { cause: error });
     });
+  }
+
+  async #claim(
+    turnId: TurnId,
+    epoch: number,
+    leastEntry: number,
+  ): Promise<ClaimedLog | 'fenced' | 'missing' | 'short'> {
+    const args = [epoch, leastEntry];
+    const [answer, cancelled, ended, entries] = (await runScript(
+      this.#redis,
+      'claim',
+      keys(turnId),
+      args,
+    )) as [string, number, number, unknown[]];
+    if (answer === 'fenced' || answer === 'missing' || answer === 'short') return answer;
+    return {
+      entries: entries.map(decodeRow),
+      isCancelled: cancelled === 1,
+      isEnded: ended === 1,
+    };
   }
 
   /** A script that adds entries. What it answered is true of a replica too, so that it stays true when the primary dies. */

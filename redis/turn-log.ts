@@ -23,8 +23,12 @@ export class RedisTurnLog extends RedisTurnLogWriter implements TurnLogReader, T
     return this.#reader.read(turnId, after, limit);
   }
 
-  subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription> {
-    return this.#reader.subscribe(turnId, onEntry);
+  subscribe(
+    turnId: TurnId,
+    onEntry: (entry: NumberedEntry) => void,
+    onMissing?: () => void,
+  ): Promise<TurnSubscription> {
+    return this.#reader.subscribe(turnId, onEntry, onMissing);
   }
 
   countReaders(turnId: TurnId): Promise<number> {

@@ -10,7 +10,7 @@ import { startProcess } from '../process/start.ts';
 import type { StartedProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { ProcessLeases } from '../redis/process-leases.ts';
-import { connectRedis } from '../redis/connection.ts';
+import { connectRedis, servesAll } from '../redis/connection.ts';
 import type { Redis } from '../redis/connection.ts';
 
 export interface WorkerProcess extends StartedProcess {
@@ -50,7 +50,7 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const run = async (worker: Worker, isAlive: () => boolean = () => true): Promise<void> => {
     const ready = {
       postgres: async () => (await db.query('select 1')).rowCount === 1,
-      redis: async () => (await redis.ping()) === 'PONG',
+      redis: () => servesAll(redis),
       worker: () => worker.getState() === 'RUNNING',
     };
     const endpoints = await serveOperatorEndpoints(config.metricsPort, {

@@ -74,10 +74,13 @@ export function generateStep(
   });
 }
 
-/** Storing, as part of the workflow task that saw the generation end. It must happen: a store may be away for minutes. */
+/**
+ * Storing, as part of the workflow task that saw the generation end. It must happen: a store may be away for minutes. It is
+ * milliseconds as a rule; one whose answer is lost on the way is asked again after startToCloseTimeout.
+ */
 export function persistStep(summary: string): ActivityInterfaceFor<TurnActivities> {
   return proxyLocalActivities<TurnActivities>({
-    startToCloseTimeout: '10s',
+    startToCloseTimeout: '3s',
     scheduleToCloseTimeout: '10m',
     retry: {
       initialInterval: '50ms',

@@ -28,6 +28,7 @@ interface Outcome {
   readonly errorCode: string | null;
   readonly verdict: ModerationVerdict | null;
   readonly usage: TokenUsage | null;
+  readonly lastEntry?: number;
 }
 
 /** The workflow function registered as `turn`. */
@@ -43,11 +44,13 @@ export async function turn(input: TurnInput): Promise<PersistResult> {
 async function run(input: TurnInput, state: TurnState): Promise<PersistResult> {
   const prepared = await prepare(input, state);
   let stored: PersistResult | null = null;
+  let lostEntries = 0;
   while (stored === null) {
     const outcome =
       prepared.route === null || isDecided(prepared)
         ? prepared
-        : await generate(input, prepared.route, state);
+        : await generate(input, prepared.route, state, lostEntries);
+    lostEntries = Math.max(lostEntries, outcome.lastEntry ?? 0);
     state.stage = 'persistTurn';
     stored = await persist(input, outcome, state);
   }
@@ -88,6 +91,8 @@ async function generate(
   input: TurnInput,
   route: RouteDecision,
   state: TurnState,
+  /** See GenerateInput. */
+  lostEntries: number,
 ): Promise<Outcome> {
   state.stage = 'generate';
   state.dispatch += 1;
@@ -103,10 +108,12 @@ async function generate(
         pool: route.pool,
         priority: route.priority,
         dispatch: state.dispatch,
+        ...(lostEntries === 0 ? {} : { lostEntries }),
       }),
     );
     if (result === null) return { ...UNDECIDED, route, finishReason: 'cancelled' };
-    return { ...UNDECIDED, route, finishReason: result.finishReason, usage: result.usage };
+    const { finishReason, usage, lastEntry } = result;
+    return { ...UNDECIDED, route, finishReason, usage, lastEntry };
   } catch (error) {
     // A worker that dies with a cancel in hand reports nothing: the cancel stands.
     if (state.isCancelRequested) return { ...UNDECIDED, route, finishReason: 'cancelled' };
@@ -120,7 +127,7 @@ async function persist(
   outcome: Outcome,
   state: TurnState,
 ): Promise<PersistResult | null> {
-  const { route, finishReason, errorCode, verdict, usage } = outcome;
+  const { route, finishReason, errorCode, verdict, usage, lastEntry } = outcome;
   const served = {
     model: route?.model ?? input.model,
     servedModel: route?.servedModel ?? input.model,
@@ -134,8 +141,9 @@ async function persist(
     verdict,
     usage,
   };
+  const whole = lastEntry === undefined ? step : { ...step, lastEntry };
   try {
-    return await persistStep(finishReason).persistTurn(step);
+    return await persistStep(finishReason).persistTurn(whole);
   } catch (error) {
     if (failureCode(error) !== 'TURN_LOG_LOST' || route === null) throw error;
     if (state.isCancelRequested)

@@ -146,7 +146,7 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
 
   it('accepts no token once it is sealed, and ends once', async () => {
     const turnId = await created();
-    await log.claim(turnId, SEAL_EPOCH);
+    await log.seal(turnId, 1);
     expect(await log.append(turnId, EPOCH, [token(2, 'late')])).toBe('fenced');
     expect(await log.end(turnId, [{ type: 'error', data: { code: 'c', message: 'm' } }, END])).toBe(
       'ok',
@@ -157,7 +157,17 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
       { n: 2, type: 'error' },
       { n: 3, type: 'end' },
     ]);
-    expect(await log.claim(turnId, SEAL_EPOCH)).toMatchObject({ isEnded: true });
+    expect(await log.seal(turnId, 1)).toMatchObject({ isEnded: true });
+  });
+
+  it('does not seal a log that lacks an acknowledged entry: a later generation can still complete it', async () => {
+    const turnId = await created();
+    expect(await log.seal(newTurnId(), 0)).toBe('missing');
+    await log.append(turnId, EPOCH, [token(2, 'a')]);
+    expect(await log.seal(turnId, 3)).toBe('short');
+    expect(await log.append(turnId, EPOCH, [token(3, 'b')])).toBe('ok');
+    expect(await log.seal(turnId, 3)).toMatchObject({ entries: [{ n: 1 }, { n: 2 }, { n: 3 }] });
+    expect(await log.append(turnId, epochOf(2, 1), [token(4, 'late')])).toBe('fenced');
   });
 
   it('tells a writer that its log is missing, and takes it back from memory', async () => {
@@ -219,6 +229,19 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
       [1, 2, 3],
       [1, 2, 3],
     ]);
+  });
+
+  it('tells readers of the end of a log that is missing, under the number 0', async () => {
+    const turnId = newTurnId();
+    const subscription: { close(): Promise<void> }[] = [];
+    const heard = new Promise<NumberedEntry>((resolve) => {
+      void log.subscribe(turnId, resolve).then(async (opened) => {
+        subscription.push(opened);
+        expect(await log.end(turnId, [END])).toBe('missing');
+      });
+    });
+    expect(await heard).toEqual({ n: 0, ...END });
+    await subscription[0]?.close();
   });
 
   it('tells the worker of a cancel at once, and a later worker at its claim', async () => {

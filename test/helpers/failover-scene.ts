@@ -1,7 +1,8 @@
 // A system with two of everything that serves turns, the texts of unbroken turns, and the claim that a broken one is whole.
 import { startSystem } from './system.ts';
 import type { SystemOptions, TestSystem } from './system.ts';
-import { everyProcessReady } from './system-processes.ts';
+import { enoughReady, everyProcessReady, processesOf } from './system-processes.ts';
+import type { ProcessEntry } from '../../runtime/run-files.ts';
 import { openTurnAudit } from './turn-audit.ts';
 import type { TurnAudit } from './turn-audit.ts';
 import { newConversation } from './turn-client.ts';
@@ -10,6 +11,14 @@ import { followTurn } from './turn-follower.ts';
 import type { FollowedTurn } from './turn-follower.ts';
 import { waitFor } from './wait-for.ts';
 
+/**
+ * What is killed comes back with a growing back-off: with more than two of each, many trials in a row need not wait for every
+ * one.
+ */
+const NUM_WORKERS = Number(process.env['COLLOQUY_WORKERS'] ?? 2);
+const NUM_GATEWAYS = Number(process.env['COLLOQUY_GATEWAYS'] ?? 2);
+/** Two of these are enough to begin a turn. */
+const SPARE = ['inference-default-', 'gateway-'];
 export const NUM_TOKENS = 200;
 const STORY = 'Write a very long story about a lighthouse keeper.';
 
@@ -40,7 +49,9 @@ export interface FailoverScene {
   readonly audit: TurnAudit;
   /** The gateways as they are now. */
   callers(): Caller[];
-  /** Begins turn `which` (of BODIES, counted round) with everything well; waits for its `event`-th event, 0: for nothing. */
+  /** The gateway at which the last turn was begun. */
+  ownGateway(): ProcessEntry;
+  /** Begins turn `which` (of BODIES, counted round) with everything well but spare workers; waits for its `event`-th event, 0: for nothing. */
   begin(which: number, event: number): Promise<FollowedTurn>;
   /** Resolves when one more turn has been accepted since the last call or begin(). */
   turnAccepted(): Promise<void>;
@@ -56,22 +67,38 @@ interface Unbroken {
 }
 
 export async function startFailoverScene(options: SystemOptions = {}): Promise<FailoverScene> {
-  const system = await startSystem({ gateways: 2, workers: { default: 2 }, ...options });
+  const system = await startSystem({
+    gateways: NUM_GATEWAYS,
+    workers: { default: NUM_WORKERS },
+    ...options,
+  });
   const audit = await openTurnAudit(system);
   const names = system.processes().map(({ name }) => name);
   const callers = (): Caller[] => {
     const { gateways, gateway, tokens } = system.endpoints();
     return (gateways ?? [gateway]).map((each) => ({ gateway: each, token: tokens.enterprise }));
   };
-  const take = async (which: number): Promise<FollowedTurn> => {
-    const [caller] = callers();
+  let own: ProcessEntry | undefined;
+  const ownGateway = (): ProcessEntry => {
+    if (own === undefined) throw new Error('No turn was begun.');
+    return own;
+  };
+  /** Takes a turn at `gateway`; its reader goes on at the others. */
+  const take = async (which: number, gateway: ProcessEntry): Promise<FollowedTurn> => {
+    own = gateway;
+    const isOwn = (caller: Caller): boolean => `${caller.gateway}/metrics` === gateway.metrics_url;
+    const ownFirst = (): Caller[] =>
+      callers().sort((one, other) => Number(isOwn(other)) - Number(isOwn(one)));
+    const [caller] = ownFirst();
     if (caller === undefined) throw new Error('There is no gateway.');
     const conversationId = await newConversation(caller);
-    return followTurn(callers, conversationId, BODIES[which % BODIES.length] ?? {});
+    return followTurn(ownFirst, conversationId, BODIES[which % BODIES.length] ?? {});
   };
   const unbroken: Unbroken[] = [];
   for (let which = 0; which < BODIES.length; which += 1) {
-    const turn = await take(which);
+    const [gateway] = processesOf(system, 'gateway');
+    if (gateway === undefined) throw new Error('There is no gateway.');
+    const turn = await take(which, gateway);
     await turn.done;
     const end = turn.events.at(-1)?.data as {
       finish_reason: string;
@@ -85,9 +112,12 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
   }
 
   const begin = async (which: number, event: number): Promise<FollowedTurn> => {
-    await everyProcessReady(system, names);
+    const ready = await enoughReady(system, names, SPARE);
     numAccepted = await countAccepted();
-    const turn = await take(which);
+    const gateways = ready.filter(({ kind }) => kind === 'gateway');
+    const gateway = gateways[which % gateways.length];
+    if (gateway === undefined) throw new Error('There is no gateway.');
+    const turn = await take(which, gateway);
     if (event > 0) await turn.until(({ id }) => id >= event);
     return turn;
   };
@@ -124,7 +154,7 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     await audit.close();
     await system.stop();
   };
-  return { system, names, audit, callers, begin, turnAccepted, expectWhole, close };
+  return { system, names, audit, callers, ownGateway, begin, turnAccepted, expectWhole, close };
 }
 
 /** Nothing of any turn is left: no open workflow or request, no block in use, no key that would stay for ever. */

@@ -51,14 +51,41 @@ export async function everyProcessReady(
   system: TestSystem,
   names?: readonly string[],
 ): Promise<void> {
-  await waitFor(
+  await readyBut(system, names, []);
+}
+
+/**
+ * As everyProcessReady, but of processes whose names begin alike with one of `groups`, two are enough: the others may be on
+ * their way back from an earlier kill. Resolves with those that are ready.
+ */
+export async function enoughReady(
+  system: TestSystem,
+  names: readonly string[],
+  groups: readonly string[],
+): Promise<ProcessEntry[]> {
+  return readyBut(system, names, groups);
+}
+
+function readyBut(
+  system: TestSystem,
+  names: readonly string[] | undefined,
+  groups: readonly string[],
+): Promise<ProcessEntry[]> {
+  const isSpare = (name: string): boolean => groups.some((group) => name.startsWith(group));
+  return waitFor(
     'every process is ready',
     async () => {
       const entries = system.processes();
-      if (names !== undefined && !names.every((name) => entries.some((each) => each.name === name)))
-        return false;
-      const ready = await Promise.all(entries.map(isReady));
-      return ready.every(Boolean);
+      const answers = await Promise.all(entries.map(isReady));
+      const ready = entries.filter((_, index) => answers[index]);
+      const isThere = (wanted: string): boolean => ready.some(({ name }) => name === wanted);
+      const isComplete = (names ?? entries.map(({ name }) => name))
+        .filter((name) => !isSpare(name))
+        .every(isThere);
+      const hasTwo = groups.every(
+        (group) => ready.filter(({ name }) => name.startsWith(group)).length >= 2,
+      );
+      return isComplete && hasTwo ? ready : null;
     },
     READY_TIMEOUT_MS,
   );

@@ -14,12 +14,7 @@ beforeAll(async () => {
 afterAll(() => scene.close(), 60_000);
 
 const anyEvent = (): number => 2 + Math.floor(Math.random() * 30);
-/** Turns are taken at the first gateway. */
-const ownGateway = (): ProcessEntry => {
-  const [own] = processesOf(scene.system, 'gateway');
-  if (own === undefined) throw new Error('There is no gateway.');
-  return own;
-};
+const ownGateway = (): ProcessEntry => scene.ownGateway();
 const turnWorker = (): ProcessEntry => {
   const [worker] = processesOf(scene.system, 'turn-worker');
   if (worker === undefined) throw new Error('There is no turn worker.');

@@ -40,9 +40,15 @@ describe.each(['patient', 'impatient'] as const)('a statement on a %s pool', (ki
 });
 
 it('refuses on an impatient pool what is not answered in time, and serves the next caller', async () => {
-  const db = impatient(pool, 50);
+  const ends: boolean[] = [];
+  const db = impatient(pool, 50, (isAnswered) => ends.push(isAnswered));
   const hung: unknown = await rows(db, 'select pg_sleep(30)').catch((error: unknown) => error);
   expect(hung).toBeInstanceOf(AppError);
   expect((hung as AppError).code).toBe('STORAGE_UNAVAILABLE');
   expect(await row(impatient(pool, 60_000), 'select 1 as one')).toEqual({ one: 1 });
+  await rows(
+    impatient(pool, 60_000, (isAnswered) => ends.push(isAnswered)),
+    'select 1 / 0',
+  ).catch(() => undefined);
+  expect(ends).toEqual([false, true]);
 });

@@ -2,7 +2,7 @@
 import { Runtime, Worker } from '@temporalio/worker';
 import { AppError } from '../../../contracts/errors.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
-import { turnMetaKey } from '../../../contracts/redis-keys.ts';
+import { turnLogKey, turnMetaKey } from '../../../contracts/redis-keys.ts';
 import type { TurnInput } from '../../../contracts/turn-workflow.ts';
 import { rows } from '../../../postgres/pool.ts';
 import { findTurn } from '../../../postgres/turns.ts';
@@ -222,6 +222,76 @@ describe('the turn workflow', () => {
     expect(textOf(await harness.entries(turn.turnId))).toBe('abcdefgh');
     expect(await ledgerOf(turn)).toHaveLength(1);
   });
+
+  it('generates again what Redis lost before it was stored, and ends behind all that readers have', async () => {
+    for (const how of ['lost', 'older'] as const) {
+      const gate = gateAt(3);
+      const model = fakeServedModel({ reply: 'abcdefgh', ...gate });
+      stopPool = await harness.startPool('mini', model);
+      const turn = await harness.accept(await harness.newConversation(), 'letters');
+      const key = turnLogKey(turn.turnId);
+      const seal = jest.spyOn(harness.turnLog, 'seal');
+      const running = run(turn);
+      await harness.entry(turn.turnId, (entry) => entry.type === 'token' && entry.n === 3);
+      const older = await harness.redis.dumpBuffer(key);
+      let lastSeen = 0;
+      seal.mockImplementationOnce(async (turnId, leastEntry) => {
+        lastSeen = (await harness.entries(turnId)).at(-1)?.n ?? 0;
+        if (how === 'lost') await harness.redis.flushall();
+        else await harness.redis.restore(key, 60_000, older ?? '', 'REPLACE');
+        return harness.turnLog.seal(turnId, leastEntry);
+      });
+      gate.open();
+      await running;
+      seal.mockRestore();
+      const entries = await harness.entries(turn.turnId);
+      expect(model.engine.numSubmitted).toBe(2);
+      expect(textOf(entries)).toBe('abcdefgh');
+      expect(await stored(turn)).toMatchObject({ content: 'abcdefgh', finishReason: 'stop' });
+      expect(await ledgerOf(turn)).toEqual([{ finish_reason: 'stop', completion_tokens: 8 }]);
+      expect(entries.at(-1)).toMatchObject({ type: 'end', n: lastSeen + 1 });
+      await stopPool();
+      stopPool = null;
+    }
+  });
+
+  it('sends readers to the store when Redis loses the log between the commit and the end', async () => {
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abc' }));
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const sent = new Promise<NumberedEntry>((resolve) => {
+      void harness.reader.subscribe(turn.turnId, (entry) => entry.n === 0 && resolve(entry));
+    });
+    const end = jest.spyOn(harness.turnLog, 'end').mockImplementationOnce(async () => {
+      await harness.redis.flushall();
+      throw new AppError('STREAM_UNAVAILABLE');
+    });
+    await run(turn);
+    end.mockRestore();
+    expect(await sent).toMatchObject({ type: 'end', data: { turn_id: turn.turnId } });
+    expect(await stored(turn)).toMatchObject({ content: 'abc', finishReason: 'stop' });
+    expect(await ledgerOf(turn)).toHaveLength(1);
+  });
+
+  it('stores the turn though the answer to its first try never comes', async () => {
+    stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abc' }));
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const query = harness.db.query.bind(harness.db) as (asked: unknown) => unknown;
+    let numHung = 0;
+    let giveUp: () => void = () => undefined;
+    const hanging = jest.spyOn(harness.db, 'query').mockImplementation(((asked: {
+      text: string;
+    }) => {
+      if (!asked.text.includes('insert into ledger') || numHung > 0) return query(asked);
+      numHung += 1;
+      return new Promise((_, reject) => (giveUp = () => reject(new Error('gone'))));
+    }) as never);
+    await run(turn);
+    hanging.mockRestore();
+    giveUp();
+    expect(numHung).toBe(1);
+    expect(await stored(turn)).toMatchObject({ content: 'abc' });
+    // With the ten seconds that a try once had, the test's own time is over.
+  }, 9000);
 
   it('blocks a divergent prompt without asking the pool, and leaves the user their text', async () => {
     const model = fakeServedModel({ reply: 'never' });
