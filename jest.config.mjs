@@ -29,6 +29,7 @@ const project = (name, services) => ({
         globalTeardown: '<rootDir>/test/helpers/global-teardown.ts',
       }
     : {}),
+  ...(name === 'deploy' ? { globalSetup: '<rootDir>/test/helpers/deploy-setup.ts' } : {}),
 });
 
 export default {

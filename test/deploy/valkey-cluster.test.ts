@@ -1,22 +1,21 @@
 // The set-up of docs/deploy/valkey-cluster.md: three primaries with a replica each, and the primary that holds a running
 // turn's log killed in mid-turn.
-import { Redis } from 'ioredis';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { TurnId, UserId } from '../../contracts/ids.ts';
 import { turnLogKey } from '../../contracts/redis-keys.ts';
 import { projectPath } from '../../process/paths.ts';
 import { connectRedis } from '../../redis/connection.ts';
 import { hashSlot } from '../../redis/hash-slot.ts';
-import { parseRedisUrl } from '../../redis/redis-url.ts';
 import { RedisTurnLogWriter } from '../../redis/turn-log-writer.ts';
 import { startDeployment } from '../helpers/deployment.ts';
+import { clusterNodes, isClusterWhole, pidOfNode } from '../helpers/valkey-nodes.ts';
 import { waitFor } from '../helpers/wait-for.ts';
 import { KillTrials } from './kill-trials.ts';
 import type { RunningDeployment } from '../helpers/deployment.ts';
+import type { ClusterNode } from '../helpers/valkey-nodes.ts';
 import type { Victim } from './kill-trials.ts';
 
 const TRIALS = Number(process.env['COLLOQUY_TRIALS'] ?? 10);
-const NUM_NODES = 6;
 const FROZEN_MS = 10_000;
 
 let cluster: RunningDeployment;
@@ -32,86 +31,17 @@ afterAll(async () => {
   await cluster.stop();
 }, 120_000);
 
-/** Asks the nodes one after the other until one answers. */
-async function ask<Answer>(question: (node: Redis) => Promise<Answer>): Promise<Answer> {
-  const target = parseRedisUrl(cluster.env['REDIS_URL'] ?? '');
-  const password = target.kind === 'cluster' ? (target.password ?? '') : '';
-  let failure: unknown;
-  for (let index = 1; index <= NUM_NODES; index += 1) {
-    const port = cluster.port(`valkey-${index}`);
-    const node = new Redis({
-      host: '127.0.0.1',
-      port,
-      password,
-      lazyConnect: true,
-      retryStrategy: () => null,
-      maxRetriesPerRequest: 0,
-      commandTimeout: 500,
-      replyMapping: 'legacy',
-    });
-    node.on('error', () => undefined);
-    try {
-      await node.connect();
-      return await question(node);
-    } catch (error) {
-      failure = error;
-    } finally {
-      node.disconnect();
-    }
-  }
-  throw failure;
-}
-
-interface ClusterNode {
-  readonly id: string;
-  readonly port: number;
-  /** Of a replica; '-' of a primary. */
-  readonly primaryId: string;
-  readonly isPrimary: boolean;
-  readonly isWell: boolean;
-  readonly slots: readonly (readonly [number, number])[];
-}
-
-/** Lines of CLUSTER NODES: id, ip:port@bus, flags, primary, ping, pong, epoch, link, slots… */
-async function clusterNodes(): Promise<ClusterNode[]> {
-  const text = await ask(async (node) => String(await node.call('CLUSTER', 'NODES')));
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => {
-      const [id = '', address = '', flags = '', primaryId = '', , , , link, ...slots] =
-        line.split(' ');
-      return {
-        id,
-        primaryId,
-        port: Number(/:(\d+)@/.exec(address)?.[1]),
-        isPrimary: flags.includes('master'),
-        isWell: !/fail|handshake|noaddr/.test(flags) && link === 'connected',
-        slots: slots.map((range) => {
-          const [from = 0, to = from] = range.split('-').map(Number);
-          return [from, to] as const;
-        }),
-      };
-    });
-}
-
 async function ownerOf(turnId: string): Promise<ClusterNode> {
   const slot = hashSlot(turnLogKey(turnId as TurnId));
-  const owner = (await clusterNodes()).find(({ slots }) =>
+  const owner = (await clusterNodes(cluster)).find(({ slots }) =>
     slots.some(([from, to]) => from <= slot && slot <= to),
   );
   if (owner === undefined) throw new Error(`Nobody serves slot ${slot}.`);
   return owner;
 }
 
-function pidOf(port: number): number {
-  const process = cluster.processes().find(({ name }) => cluster.port(name) === port);
-  if (process === undefined) throw new Error(`No node listens on ${port}.`);
-  return process.pid;
-}
-
 async function signalOwner(turnId: string, signal: NodeJS.Signals): Promise<number> {
-  const pid = pidOf((await ownerOf(turnId)).port);
+  const pid = pidOfNode(cluster, (await ownerOf(turnId)).port);
   process.kill(pid, signal);
   return pid;
 }
@@ -119,21 +49,7 @@ async function signalOwner(turnId: string, signal: NodeJS.Signals): Promise<numb
 const primaryOfTheTurn: Victim = {
   kill: async (turnId) => void (await signalOwner(turnId, 'SIGKILL')),
   recover: async () => {
-    await waitFor(
-      'every node is back, three of them primaries with slots',
-      async () => {
-        const nodes = await clusterNodes();
-        const serving = nodes.filter(({ isPrimary, slots }) => isPrimary && slots.length > 0);
-        return (
-          nodes.length === NUM_NODES && nodes.every(({ isWell }) => isWell) && serving.length === 3
-        );
-      },
-      60_000,
-    );
-    await waitFor('every replica is in step', async () => {
-      const state = await ask((node) => node.info('replication'));
-      return !state.includes('master_link_status:down');
-    });
+    await waitFor('the cluster is whole', () => isClusterWhole(cluster), 60_000);
   },
 };
 
@@ -189,8 +105,9 @@ describe('a Valkey cluster', () => {
       const facts = { model: 'm', served_model: 's', pool: 'mini' };
       await writer.create({ ...open, ...facts }, { userId: 'u' as UserId, conversationId });
       const owner = await ownerOf(turnId);
-      replica = pidOf(
-        (await clusterNodes()).find(({ primaryId }) => primaryId === owner.id)?.port ?? 0,
+      replica = pidOfNode(
+        cluster,
+        (await clusterNodes(cluster)).find(({ primaryId }) => primaryId === owner.id)?.port ?? 0,
       );
       expect(await observer.xlen(turnLogKey(turnId))).toBe(1);
       process.kill(replica, 'SIGSTOP');

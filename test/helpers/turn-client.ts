@@ -11,6 +11,8 @@ export interface ReceivedEvent {
 
 export interface TurnStream {
   readonly status: number;
+  /** The body so far, of an answer that is no stream. */
+  readonly refusal: string;
   /** Grows while the stream is open. */
   readonly events: readonly ReceivedEvent[];
   /** Resolves with the first event, of all so far and to come, that fulfils `isIt`; null when the stream ends first. */
@@ -24,6 +26,8 @@ export interface Caller {
   readonly gateway: string;
   readonly token: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** A stream silent for so long is closed, before its first byte too; default never. */
+  readonly idleMs?: number;
 }
 
 /** A JSON request; a status is a result, never an exception. */
@@ -76,7 +80,7 @@ export const textOf = (events: readonly ReceivedEvent[]): string =>
   events.map(({ event, data }) => (event === 'token' ? String(data['text']) : '')).join('');
 
 function open(
-  { gateway, token, headers: own = {} }: Caller,
+  { gateway, token, headers: own = {}, idleMs }: Caller,
   method: string,
   path: string,
   { body, headers = {} }: { body?: string; headers?: Record<string, string> },
@@ -84,6 +88,7 @@ function open(
   const events: ReceivedEvent[] = [];
   const waiting = new Set<() => void>();
   let isEnded = false;
+  let refusal = '';
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
   const wake = (): void => [...waiting].forEach((each) => each());
@@ -114,17 +119,25 @@ function open(
         ...headers,
       },
     });
+    if (idleMs !== undefined)
+      sent.setTimeout(idleMs, () => sent.destroy(new Error(`silent for ${idleMs} ms`)));
     sent.on('error', (error) => {
       finish();
       reject(error);
     });
     sent.on('response', (response) => {
       response.setEncoding('utf8');
-      response.on('data', (chunk: string) => parser.feed(chunk));
+      response.on('data', (chunk: string) => {
+        if (response.statusCode === 200) parser.feed(chunk);
+        else refusal += chunk;
+      });
       response.on('close', finish);
       response.on('error', finish);
       resolve({
         status: response.statusCode ?? 0,
+        get refusal() {
+          return refusal;
+        },
         events,
         ended,
         close: () => sent.destroy(),
