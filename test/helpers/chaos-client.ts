@@ -266,7 +266,8 @@ export class ChaosClient {
   #choose(callers: readonly Caller[]): Caller {
     const chosen = callers[Math.floor(this.#random() * callers.length)];
     if (chosen === undefined) throw new Error('There is no gateway.');
-    return chosen;
+    // Some give up sooner than a frozen gateway wakes, and repeat elsewhere what it has in hand.
+    return { ...chosen, idleMs: 1000 + this.#random() * 5000 };
   }
 }
 

@@ -141,7 +141,7 @@ async function readEverything(world: World): Promise<void> {
     await readReply(world, { ...reading, decide: () => 'stay' }, (callers) => {
       const caller = callers[index % callers.length];
       if (caller === undefined) throw new Error('There is no gateway.');
-      return caller;
+      return { ...caller, idleMs: 5000 };
     });
   }
 }

@@ -27,8 +27,6 @@ import { waitFor } from './wait-for.ts';
 export const DEPLOYMENTS = ['embedded', 'temporal', 'valkey'] as const;
 export type DeploymentKind = (typeof DEPLOYMENTS)[number];
 
-const CLIENT_IDLE_MS = 5000;
-
 export interface ChaosSystem {
   readonly system: TestSystem;
   readonly targets: readonly Target[];
@@ -120,11 +118,7 @@ function assemble({ kind, system, own, deployment, proxies, stop }: Parts): Chao
     targets: targetsOf(kind, system, proxies),
     callers: (tier) => {
       const { gateways, tokens } = system.endpoints();
-      return gateways.map((gateway) => ({
-        gateway,
-        token: tokens[tier],
-        idleMs: CLIENT_IDLE_MS,
-      }));
+      return gateways.map((gateway) => ({ gateway, token: tokens[tier] }));
     },
     processOf,
     whenWell,
