@@ -6,6 +6,7 @@ import type { AcceptedTurn, Principal } from '../contracts/turn-request.ts';
 import {
   acceptTurn,
   findRequestByKey,
+  joinRequest,
   runningTurns,
   withdrawRequest,
 } from '../postgres/turn-requests.ts';
@@ -33,7 +34,7 @@ export async function acceptAsked(
   asked: AskedTurn,
   onReservation: (reservation: Reservation) => void,
 ): Promise<Acceptance> {
-  const earlier = await findEarlier(deps, asked);
+  const earlier = await joinEarlier(deps, asked);
   if (earlier !== null) return repeatOf(earlier);
   try {
     return await acceptNew(deps, asked, onReservation);
@@ -41,7 +42,7 @@ export async function acceptAsked(
     // A store that does not answer has been waited for once.
     if (error instanceof AppError && error.code === 'STORAGE_UNAVAILABLE') throw error;
     // The same key may have won in another request meanwhile: then the turn in the way, or the quota, is this one's own.
-    const winner = await findEarlier(deps, asked);
+    const winner = await joinEarlier(deps, asked);
     if (winner === null) throw error;
     return repeatOf(winner);
   }
@@ -52,7 +53,7 @@ async function acceptNew(
   asked: AskedTurn,
   onReservation: (reservation: Reservation) => void,
 ): Promise<Acceptance> {
-  const { turn, route } = await planTurn(deps.db, deps.catalog, asked);
+  const { turn, isContinuation, route } = await planTurn(deps.db, deps.catalog, asked);
   // Before the quota: who is turned away for our lack of room has used nothing of theirs.
   await shed(deps, asked.principal, route.pool);
   const reservation = await reserve(deps, asked.principal, turn);
@@ -60,7 +61,7 @@ async function acceptNew(
   if (!reservation.isGranted)
     throw new AppError('RATE_LIMITED', { retryAfterSeconds: reservation.retryAfterSeconds });
   try {
-    const outcome = await acceptTurn(deps.db, turn);
+    const outcome = await acceptTurn(deps.db, turn, isContinuation);
     if (outcome === 'accepted') return { turn, isRepeat: false, hasEnded: false };
     if (outcome === 'no-conversation') throw new AppError('CONVERSATION_NOT_FOUND');
     const [running] = await runningTurns(deps.db, turn.conversationId);
@@ -72,13 +73,15 @@ async function acceptNew(
 }
 
 /**
- * Creates the log and starts the workflow; both do nothing when they are there. A start that fails takes all of it back.
+ * Creates the log and starts the workflow; both do nothing when they are there. A first start that fails takes all of it
+ * back, unless a repeat has joined the turn or the workflow has started all the same: then the turn goes its way, and what
+ * was never started is started by the background worker.
  * @returns whether this call created the log
  */
 export async function startTurn(
   deps: GatewayDeps,
   principal: Principal,
-  turn: AcceptedTurn,
+  { turn, isRepeat }: Acceptance,
 ): Promise<boolean> {
   const numSamples = turn.params.n;
   const servedModel = deps.catalog.models[turn.model]?.served_model ?? turn.model;
@@ -109,21 +112,20 @@ export async function startTurn(
     return isNew;
   } catch (error) {
     // Whether the workflow started is unknown; without its request it ends at once and stores nothing.
-    await Promise.allSettled([
-      withdrawRequest(deps.db, turnId),
-      deps.turnLog.remove(turnId),
-      refund(deps, principal, turn),
-    ]);
+    if (!isRepeat && (await withdrawRequest(deps.db, turnId).catch(() => false)))
+      await Promise.allSettled([deps.turnLog.remove(turnId), refund(deps, principal, turn)]);
     throw error;
   }
 }
 
-async function findEarlier(deps: GatewayDeps, asked: AskedTurn): Promise<StoredRequest | null> {
+/** The request that used the key before, now this caller's as well; null when there is none, or it was just withdrawn. */
+async function joinEarlier(deps: GatewayDeps, asked: AskedTurn): Promise<StoredRequest | null> {
   if (asked.idempotencyKey === null) return null;
   const earlier = await findRequestByKey(deps.db, asked.principal.userId, asked.idempotencyKey);
-  if (earlier !== null && earlier.bodyHash?.equals(hashOf(asked)) !== true)
-    throw new AppError('IDEMPOTENCY_CONFLICT');
-  return earlier;
+  if (earlier === null) return null;
+  if (earlier.bodyHash?.equals(hashOf(asked)) !== true) throw new AppError('IDEMPOTENCY_CONFLICT');
+  if (earlier.endedAt !== null) return earlier;
+  return (await joinRequest(deps.db, earlier.turnId)) ? earlier : null;
 }
 
 function repeatOf(earlier: StoredRequest): Acceptance {

@@ -16,6 +16,8 @@ import { turnParamsOf } from './turn-params.ts';
 
 export interface PlannedTurn {
   readonly turn: AcceptedTurn;
+  /** No parent was named: it goes behind the last turn. */
+  readonly isContinuation: boolean;
   readonly route: RouteDecision;
 }
 
@@ -53,7 +55,7 @@ export async function planTurn(db: Db, catalog: Catalog, asked: AskedTurn): Prom
     idempotencyKey: asked.idempotencyKey,
     bodyHash: asked.idempotencyKey === null ? null : hashOf(asked),
   };
-  return { turn, route };
+  return { turn, isContinuation: namedTurn(body) === undefined, route };
 }
 
 /** What an Idempotency-Key stands for: the conversation and the body, whatever the order of its fields. */
@@ -88,9 +90,13 @@ interface Place {
   readonly userTurnId: TurnId | null;
 }
 
+function namedTurn(body: TurnBody): TurnId | undefined {
+  return (body.regenerate_of ?? body.edit_of ?? body.parent_turn_id) as TurnId | undefined;
+}
+
 /** Where in the conversation's tree the turn goes. */
 async function placeOf(db: Db, conversation: StoredConversation, body: TurnBody): Promise<Place> {
-  const named = (body.regenerate_of ?? body.edit_of ?? body.parent_turn_id) as TurnId | undefined;
+  const named = namedTurn(body);
   if (named === undefined)
     return { parentTurnId: conversation.activeTurnId, replacesTurnId: null, userTurnId: null };
   const found = await findTurn(db, conversation.conversationId, named);

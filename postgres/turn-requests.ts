@@ -9,15 +9,22 @@ import type { Db } from './pool.ts';
 
 export type AcceptOutcome =
   | 'accepted'
-  /** Another turn runs below the same parent. */
+  /** Another turn runs below the same parent, or has taken the place behind the last turn meanwhile. */
   | 'conflict'
   /** The user's Idempotency-Key is taken: look it up and compare. */
   | 'duplicate-key'
   /** The conversation was deleted meanwhile. */
   | 'no-conversation';
 
-/** Inserts the request unless it conflicts; one statement, so two gateways cannot both win. */
-export async function acceptTurn(db: Db, turn: AcceptedTurn): Promise<AcceptOutcome> {
+/**
+ * Inserts the request unless it conflicts; one statement, so two gateways cannot both win.
+ * @param isContinuation the caller named no parent: the turn goes behind the conversation's last one, and only there
+ */
+export async function acceptTurn(
+  db: Db,
+  turn: AcceptedTurn,
+  isContinuation: boolean,
+): Promise<AcceptOutcome> {
   const inserted = await row(db, ACCEPT, [
     turn.turnId,
     turn.userTurnId,
@@ -32,6 +39,7 @@ export async function acceptTurn(db: Db, turn: AcceptedTurn): Promise<AcceptOutc
     turn.pool,
     turn.idempotencyKey,
     turn.bodyHash,
+    isContinuation,
   ]);
   if (inserted !== null) return 'accepted';
   if (
@@ -45,11 +53,14 @@ export async function acceptTurn(db: Db, turn: AcceptedTurn): Promise<AcceptOutc
   return exists === null ? 'no-conversation' : 'conflict';
 }
 
+// The lock makes it wait for a turn that is just being stored, and look at the conversation as that turn leaves it.
 const ACCEPT = `
   insert into turn_requests (turn_id, user_turn_id, conversation_id, user_id, parent_turn_id, replaces_turn_id,
     is_regeneration, content, params, model, pool, idempotency_key, body_hash)
   select $1, $2, conversation_id, user_id, $5, $6, $7, $8, $9, $10, $11, $12, $13
   from conversations where conversation_id = $3 and user_id = $4
+    and (not $14::boolean or active_turn_id is not distinct from $5)
+  for no key update
   on conflict do nothing
   returning turn_id`;
 
@@ -123,9 +134,28 @@ export async function closeRequest(db: Db, turnId: TurnId): Promise<void> {
   );
 }
 
-/** Takes back a request whose workflow could not be started: as if it had never been accepted. */
-export async function withdrawRequest(db: Db, turnId: TurnId): Promise<void> {
-  await rows(db, 'delete from turn_requests where turn_id = $1 and ended_at is null', [turnId]);
+/**
+ * Takes back a request whose workflow could not be started: as if it had never been accepted.
+ * @returns false when it stays: a repeat has joined it, or its workflow did start and has stored the message
+ */
+export async function withdrawRequest(db: Db, turnId: TurnId): Promise<boolean> {
+  const withdrawn = await row(
+    db,
+    `delete from turn_requests where turn_id = $1 and ended_at is null and joined_at is null
+       and (content is not null or is_regeneration) returning turn_id`,
+    [turnId],
+  );
+  return withdrawn !== null;
+}
+
+/** From now on the request cannot be withdrawn: another caller is about to be given its turn. False when it was. */
+export async function joinRequest(db: Db, turnId: TurnId): Promise<boolean> {
+  const joined = await row(
+    db,
+    `update turn_requests set joined_at = coalesce(joined_at, now()) where turn_id = $1 returning turn_id`,
+    [turnId],
+  );
+  return joined !== null;
 }
 
 interface RequestRow {

@@ -101,10 +101,12 @@ export async function openTurn(db: Db, turnId: TurnId): Promise<OpenedTurn | nul
 }
 
 // Each part sees the rows as they were before the statement: on the first call the text is in the request, later in `turns`.
+// The lock makes it wait for a request that is being withdrawn, of which nothing may be stored.
 const OPEN_TURN = `
   with request as (
     select r.*, c.user_id as owner_id
     from turn_requests r join conversations c using (conversation_id) where r.turn_id = $1
+    for update of r
   ), stored as (
     insert into turns (turn_id, conversation_id, user_id, role, content, parent_turn_id, replaces_turn_id)
     select user_turn_id, conversation_id, user_id, 'user', content, parent_turn_id, replaces_turn_id

@@ -30,9 +30,10 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
       idempotencyKey: idempotencyKeyOf(request),
       ...(await conversationAndRunning(db, request, response)),
     };
-    const { turn, isRepeat, hasEnded } = await acceptAsked(deps, asked, ({ state }) =>
+    const acceptance = await acceptAsked(deps, asked, ({ state }) =>
       setRateLimitHeaders(response, state),
     );
+    const { turn, isRepeat, hasEnded } = acceptance;
     if (isRepeat) await showRateLimits(deps, response);
     metrics.turnStage.observe({ stage: 'accept' }, (performance.now() - startedAt) / 1000);
     const relayed = {
@@ -47,7 +48,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
         ),
     };
     const begin = (): Promise<boolean> =>
-      hasEnded ? Promise.resolve(false) : startTurn(deps, principal, turn);
+      hasEnded ? Promise.resolve(false) : startTurn(deps, principal, acceptance);
     await (type === 'application/json'
       ? relayReply(deps, response, relayed, begin)
       : relayEvents(deps, response, relayed, begin));

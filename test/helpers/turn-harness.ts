@@ -173,7 +173,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
         reasoning: false,
         ...(params.n === undefined ? {} : { numSamples: params.n }),
       };
-      await acceptTurn(db, {
+      const accepted = {
         ...turn,
         parentTurnId: null,
         replacesTurnId: null,
@@ -182,7 +182,8 @@ export async function startTurnHarness(): Promise<TurnHarness> {
         params: { ...PARAMS, ...params },
         idempotencyKey: null,
         bodyHash: null,
-      });
+      };
+      await acceptTurn(db, accepted, false);
       const open = openData({ ...turn, servedModel: 'fake', numSamples: params.n ?? 1 });
       await turnLog.create(open, { userId, conversationId });
       return turn;

@@ -1,10 +1,16 @@
 // The public API's turns on real services; only the model is fake.
 import { Runtime } from '@temporalio/worker';
 import { loadCatalog } from '../../../contracts/catalog.ts';
+import { turnBody } from '../../../contracts/api.ts';
 import { AppError } from '../../../contracts/errors.ts';
 import { newTurnId } from '../../../contracts/ids.ts';
-import type { TurnId } from '../../../contracts/ids.ts';
+import type { OrgId, TurnId, UserId } from '../../../contracts/ids.ts';
+import type { TurnInput } from '../../../contracts/turn-workflow.ts';
+import { planTurn } from '../../../gateway/turn-request.ts';
+import type { PlannedTurn } from '../../../gateway/turn-request.ts';
+import { findConversationWithRunning } from '../../../postgres/conversations.ts';
 import { rows } from '../../../postgres/pool.ts';
+import { acceptTurn, withdrawRequest } from '../../../postgres/turn-requests.ts';
 import { projectPath } from '../../../process/paths.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 import { startGatewayHarness } from '../../helpers/gateway-harness.ts';
@@ -60,6 +66,30 @@ async function running(
   const stream = await takeTurn(caller, conversationId, body);
   await stream.until(({ event }) => event === 'token');
   return stream;
+}
+
+/** A continuation of a conversation as of now, planned and not accepted. */
+async function planned(conversationId: string): Promise<PlannedTurn> {
+  const { db } = harness.turns;
+  const principal = {
+    userId: harness.users.paid as UserId,
+    orgId: '' as OrgId,
+    tier: 'paid',
+    role: 'member',
+  } as const;
+  const found = await findConversationWithRunning(db, principal.userId, conversationId as never);
+  if (found === null) throw new Error('There is no such conversation.');
+  const body = turnBody.parse({ role: 'user', content: 'planned' });
+  const catalog = loadCatalog(projectPath('config', 'catalog.yaml'));
+  return planTurn(db, catalog, { body, idempotencyKey: null, principal, ...found });
+}
+
+async function lastRequest(conversationId: string): Promise<{ turn_id: TurnId }> {
+  const sql =
+    'select turn_id from turn_requests where conversation_id = $1 order by turn_id desc limit 1';
+  const [found] = await rows<{ turn_id: TurnId }>(harness.turns.db, sql, [conversationId]);
+  if (found === undefined) throw new Error('There is no request.');
+  return found;
 }
 
 describe('POST turns', () => {
@@ -320,6 +350,87 @@ describe('POST turns', () => {
     const next = await takeTurn(caller, id, { content: 'a' });
     await next.ended;
     expect(textOf(next.events)).toBe(REPLY);
+  });
+
+  it('lets a running turn be when a repeat of its request cannot start it again', async () => {
+    const dispatch = {
+      start: () => Promise.reject(new AppError('WORKFLOW_UNAVAILABLE')),
+      cancel: () => Promise.resolve(),
+    };
+    const broken = { ...caller, gateway: await harness.startGateway({ dispatch }) };
+    const id = await newConversation(caller);
+    hold();
+    const headers = { 'idempotency-key': 'repeat-fails' };
+    const stream = await takeTurn({ ...caller, headers }, id, { content: 'hold' });
+    await stream.until(({ event }) => event === 'token');
+    const repeat = await takeTurn({ ...broken, headers }, id, { content: 'hold' });
+    repeat.close();
+    gate.open();
+    await stream.until(({ event }) => event === 'done');
+    expect(textOf(stream.events)).toBe(REPLY);
+    expect(await turnsOf(id)).toMatchObject([{ content: 'hold' }, { content: REPLY }]);
+  });
+
+  it('lets a turn be that a repeat has joined while its first start was on its way and then failed', async () => {
+    let isAsked = (): void => undefined;
+    const asked = new Promise<void>((resolve) => (isAsked = resolve));
+    let fail = (): void => undefined;
+    const failure = new Promise<void>((_, reject) => {
+      fail = () => reject(new AppError('WORKFLOW_UNAVAILABLE'));
+    });
+    const dispatch = {
+      start: () => {
+        isAsked();
+        return failure;
+      },
+      cancel: () => Promise.resolve(),
+    };
+    const slow = { ...caller, gateway: await harness.startGateway({ dispatch }) };
+    const id = await newConversation(caller);
+    const headers = { 'idempotency-key': 'joined' };
+    const first = takeTurn({ ...slow, headers }, id, { content: 'join' });
+    await asked;
+    hold();
+    const repeat = await takeTurn({ ...caller, headers }, id, { content: 'join' });
+    await repeat.until(({ event }) => event === 'token');
+    fail();
+    expect((await first).status).toBe(503);
+    gate.open();
+    await repeat.until(({ event }) => event === 'done');
+    expect(textOf(repeat.events)).toBe(REPLY);
+    expect(await turnsOf(id)).toMatchObject([{ content: 'join' }, { content: REPLY }]);
+  });
+
+  it('keeps a turn whose start is not known to have failed: once its message is stored, it is not taken back', async () => {
+    const dispatch = {
+      start: async (turn: TurnInput) => {
+        await harness.turns.dispatch.start(turn);
+        await waitFor('the message is stored', async () => (await turnsOf(id)).length > 0);
+        throw new AppError('WORKFLOW_UNAVAILABLE'); // The answer was lost, not the start.
+      },
+      cancel: () => Promise.resolve(),
+    };
+    const deaf = { ...caller, gateway: await harness.startGateway({ dispatch }) };
+    const id = await newConversation(caller);
+    const headers = { 'idempotency-key': 'started-all-the-same' };
+    const refused = await takeTurn({ ...deaf, headers }, id, { content: 'once' });
+    expect(refused.status).toBe(503);
+    const repeat = await takeTurn({ ...caller, headers }, id, { content: 'once' });
+    await repeat.until(({ event }) => event === 'done');
+    expect(textOf(repeat.events)).toBe(REPLY);
+    expect(await turnsOf(id)).toMatchObject([{ content: 'once' }, { content: REPLY }]);
+  });
+
+  it('refuses a turn whose place was taken by another, whole turn while it was being accepted', async () => {
+    const id = await newConversation(caller);
+    // What a gateway does that freezes between looking the conversation up and taking the turn.
+    const plan = await planned(id);
+    const between = await takeTurn(caller, id, { content: 'first' });
+    await between.ended;
+    expect(await acceptTurn(harness.turns.db, plan.turn, plan.isContinuation)).toBe('conflict');
+    const again = await planned(id);
+    expect(await acceptTurn(harness.turns.db, again.turn, again.isContinuation)).toBe('accepted');
+    await withdrawRequest(harness.turns.db, (await lastRequest(id)).turn_id);
   });
 });
 
