@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Cluster, Redis as Node } from 'ioredis';
 import type { RedisOptions } from 'ioredis';
 import { AppError } from '../contracts/errors.ts';
+import { gatherWrites } from './gathered-writes.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import type { RedisTarget } from './redis-url.ts';
 
@@ -48,6 +49,7 @@ export function connectRedis(settings: RedisSettings): Redis {
       ? connectCluster(target, nodeOptions(settings))
       : new Node(target.url, { ...nodeOptions(settings), retryStrategy: backOffMs });
   client.on('error', settings.onError);
+  if (!isCluster(client)) gatherWrites(client);
   for (const file of readdirSync(settings.scriptsFolder)) {
     const match = /^([a-z]+)-(\d+)\.lua$/.exec(file);
     if (match === null) continue;
@@ -128,6 +130,7 @@ function connectCluster(
     // Names are left to TLS, which checks them; ioredis would resolve them first.
     ...(isTls ? { dnsLookup: (address, answer) => answer(null, address) } : {}),
   });
+  client.on('+node', gatherWrites);
   return client;
 }
 
