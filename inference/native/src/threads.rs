@@ -1,10 +1,11 @@
 //! A fixed team of threads that runs one job at a time. A job is a sequence of phases; the units of a phase are claimed,
 //! not dealt, so a thread that the system has put aside, or that wakes late, delays nobody: the others do its share.
-//! Between jobs all threads sleep: an idle engine uses no CPU.
+//! Between jobs all threads sleep, and within one those that wait for long: an idle engine uses no CPU, a held-up one little.
 
 mod phases;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use self::phases::{Phases, wait_until};
+use self::phases::Phases;
+use self::waiting::Waiting;
 
 type Job = &'static (dyn Fn(&Member<'_>) + Sync);
 
@@ -31,6 +33,8 @@ struct Shared {
     wake: Condvar,
     /// Threads, other than the caller of `run`, that hold the job. Raised under the lock.
     inside: AtomicUsize,
+    /// The caller of `run`, for `inside` to fall to 0.
+    leaving: Waiting,
     phases: Phases,
     /// Held while a job runs: several models may share a team.
     turn: Mutex<()>,
@@ -53,6 +57,7 @@ impl Team {
             }),
             wake: Condvar::new(),
             inside: AtomicUsize::new(0),
+            leaving: Waiting::default(),
             phases: Phases::default(),
             turn: Mutex::default(),
         });
@@ -91,7 +96,10 @@ impl Team {
         self.shared.wake.notify_all();
         guarded(job, &Member::new(&self.shared, 0, first_phase));
         self.shared.lock().job = None;
-        wait_until(|| self.shared.inside.load(Ordering::Acquire) == 0);
+        let Shared {
+            inside, leaving, ..
+        } = &*self.shared;
+        leaving.until(|| inside.load(Ordering::Acquire) == 0);
     }
 }
 
@@ -135,6 +143,7 @@ fn work(shared: &Shared, index: usize) {
         };
         guarded(job, &Member::new(shared, index, first_phase));
         shared.inside.fetch_sub(1, Ordering::Release);
+        shared.leaving.wake();
     }
 }
 
@@ -175,6 +184,6 @@ impl<'a> Member<'a> {
             work(range);
             phases.finish(phase, total, len);
         }
-        wait_until(|| phases.current() != phase);
+        phases.await_end(phase);
     }
 }

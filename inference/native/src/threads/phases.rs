@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Turns of a spin, some microseconds, before a waiting thread offers its core: the others are about to finish a unit,
-/// unless the system has put one of them aside.
-const SPINS: u32 = 100;
+use super::waiting::Waiting;
 
 /// Which phase the team is in and how far it is. A phase opens when all units of the one before are done.
 #[derive(Default)]
@@ -14,6 +12,7 @@ pub struct Phases {
     claimed: Line<AtomicU64>,
     /// Units of this phase that are done.
     done: Line<AtomicUsize>,
+    waiting: Line<Waiting>,
 }
 
 /// Keeps counters that different threads touch out of each other's cache line.
@@ -52,18 +51,12 @@ impl Phases {
             self.done.0.store(0, Ordering::Relaxed);
             let next = u64::from(phase.wrapping_add(1)) << 32;
             self.claimed.0.store(next, Ordering::Release);
+            self.waiting.0.wake();
         }
     }
-}
 
-pub fn wait_until(holds: impl Fn() -> bool) {
-    let mut spins = 0;
-    while !holds() {
-        if spins < SPINS {
-            spins += 1;
-            std::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
-        }
+    /// Returns once all units of `phase` are done.
+    pub fn await_end(&self, phase: u32) {
+        self.waiting.0.until(|| self.current() != phase);
     }
 }

@@ -1,5 +1,11 @@
 use super::*;
 
+fn wait_until(holds: impl Fn() -> bool) {
+    while !holds() {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn every_unit_of_every_phase_is_done_once_and_before_the_next_phase() {
     let team = Team::new(3);
@@ -83,4 +89,22 @@ fn every_thread_takes_part_in_every_phase() {
         std::time::Instant::now() < deadline,
         "a thread waited alone"
     );
+}
+
+/// Fifty times over: the thread would spin for ever, or sleep for ever, if either side missed the other.
+#[test]
+fn a_thread_that_waits_for_long_sleeps_and_is_woken() {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    for _ in 0..50 {
+        let waiting = Waiting::default();
+        let is_done = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| waiting.until(|| is_done.load(Ordering::Acquire) == 1));
+            wait_until(|| waiting.num_asleep() == 1 || std::time::Instant::now() > deadline);
+            is_done.store(1, Ordering::Release);
+            waiting.wake();
+        });
+        assert_eq!(waiting.num_asleep(), 0);
+    }
+    assert!(std::time::Instant::now() < deadline, "it never slept");
 }
