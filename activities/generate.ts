@@ -12,6 +12,7 @@ import type {
   ClaimedLog,
   TurnControl,
   TurnLogWriter,
+  TurnReaders,
   TurnSubscription,
 } from '../contracts/turn-log.ts';
 import type { FinishReason } from '../contracts/turn-facts.ts';
@@ -21,6 +22,7 @@ import type { Pool } from '../postgres/pool.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
+import { LookAhead } from './look-ahead.ts';
 import { preparePrompt } from './prompt-source.ts';
 import type { PreparedPrompt } from './prompt-source.ts';
 import { continuationOf, numOutputTokens, recallLog } from './recalled-log.ts';
@@ -33,6 +35,7 @@ export interface GenerateDeps {
   readonly db: Pool;
   readonly turnLog: TurnLogWriter;
   readonly control: TurnControl;
+  readonly readers: TurnReaders;
   readonly model: ServedModel;
   readonly leases: TaskLeases;
   readonly catalog: Catalog;
@@ -212,11 +215,13 @@ async function relay(
   let firstTokenAt: number | null = null;
   let lost: 'fenced' | 'missing' | null = null;
   const stopped = new AbortController();
+  const seqId = `${input.turnId}/${epoch}`;
+  const lookAhead = lookAheadOf(deps, input, log, seqId);
   const end = await runReplies({
     model: deps.model,
     prompt,
     log,
-    seqId: `${input.turnId}/${epoch}`,
+    seqId,
     priority: input.priority,
     flush: { ...deps.flush, isOnePiece: input.lostEntries !== undefined },
     stop: AbortSignal.any([cancelled, stopped.signal]),
@@ -237,11 +242,32 @@ async function relay(
       firstTokenAt = performance.now();
       deps.metrics.turnStage.observe({ stage: 'prefill' }, (firstTokenAt - startedAt) / 1000);
     },
-  });
+    onTokens: () => lookAhead?.onTokens(),
+  }).finally(() => lookAhead?.stop());
   if (lost !== null) throw new AppError(lost === 'fenced' ? 'FENCED' : 'TURN_DELETED');
   const numTokens = (numOutputTokens(log) - numBefore) / log.replies.length;
   observe(deps, input, firstTokenAt, numTokens, startedAt);
   return end;
+}
+
+/** Null for a pool whose replies wait for nobody. */
+function lookAheadOf(
+  { catalog, model, readers }: GenerateDeps,
+  { pool, turnId }: GenerateInput,
+  log: RecalledLog,
+  seqId: string,
+): LookAhead | null {
+  const served = catalog.pools[pool];
+  const { engine } = model;
+  // Several replies are sequences of one id as a rule, of several after a failover: those are not held.
+  if (served?.kind !== 'native' || served.look_ahead_tokens === undefined || !engine.hold)
+    return null;
+  return new LookAhead({
+    numTokens: served.look_ahead_tokens,
+    log,
+    readers: () => readers.stateOf(turnId),
+    hold: (isHeld) => engine.hold?.(seqId, isHeld),
+  });
 }
 
 function observe(

@@ -30,6 +30,8 @@ export interface ReplyRunOptions extends Pick<TokenFlusherOptions, 'append' | 'o
   /** After a stop: another attempt goes on, so the held-back text is its own to deliver. */
   readonly isHandedOver: () => boolean;
   readonly onFirstToken: () => void;
+  /** `log` has grown by sampled tokens. */
+  readonly onTokens?: () => void;
 }
 
 export interface RepliesEnd {
@@ -172,6 +174,11 @@ class ReplyRun {
   #take(reply: Reply, ids: readonly number[], logprobs: readonly TokenLogprobs[] = []): void {
     if (!this.#hasToken) this.#options.onFirstToken();
     this.#hasToken = true;
+    this.#deliver(reply, ids, logprobs);
+    this.#options.onTokens?.();
+  }
+
+  #deliver(reply: Reply, ids: readonly number[], logprobs: readonly TokenLogprobs[]): void {
     for (const [at, id] of ids.entries()) {
       reply.recalled.outputIds.push(id);
       const own = logprobs

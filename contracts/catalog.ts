@@ -43,6 +43,11 @@ const nativePool = z.strictObject({
   draft_model: z
     .strictObject({ weights: z.string().min(1), kv_pool_bytes: z.int().min(1_048_576) })
     .optional(),
+  /**
+   * Tokens that a reply may be ahead of the reader who is furthest, once all of its readers take nothing: then it is held back,
+   * a minute at most. Left out = replies wait for nobody.
+   */
+  look_ahead_tokens: z.int().min(16).optional(),
   shed_waiting: shedWaiting,
 });
 
@@ -156,6 +161,11 @@ function isPlainHttpUrl(text: string): boolean {
   const url = new URL(text);
   if (!['http:', 'https:'].includes(url.protocol)) return false;
   return [url.username, url.password, url.search, url.hash].every((part) => part === '');
+}
+
+export function hasLookAhead({ pools }: Catalog, poolName: string): boolean {
+  const named = pools[poolName];
+  return named?.kind === 'native' && named.look_ahead_tokens !== undefined;
 }
 
 /** The task queue of a pool's inference workers. */

@@ -109,6 +109,8 @@ export interface EngineStats {
   readonly waiting: number;
   readonly running: number;
   readonly preempted: number;
+  /** Held back by their caller; they have no blocks. */
+  readonly held: number;
   /** Blocks by state; they sum to the pool. `used` are held by sequences, `cached` by none but still known. */
   readonly kvBlocks: { readonly free: number; readonly used: number; readonly cached: number };
   /** Tokens of all sequences admitted so far, and how many of them the prefix cache had. */
@@ -143,6 +145,12 @@ export interface Engine {
    * @param sampleIndex ends this one of its replies, once it has begun; left out, all of them
    */
   abort(seqId: string, sampleIndex?: number): void;
+  /**
+   * Holds a sequence back, or lets it go on: from the next step on it takes no part, gives its blocks and its seat to others,
+   * and keeps its tokens; let go, it is admitted again and its tokens are those that it would have had. Beams of a search
+   * and unknown ids are ignored. Left out where an engine cannot.
+   */
+  hold?(seqId: string, isHeld: boolean): void;
   stats(): EngineStats;
   /** Resolves when no sequence is left; submit refuses from now on. */
   drain(): Promise<void>;

@@ -86,6 +86,17 @@ export interface TurnLogReader {
   countReaders(turnId: TurnId): Promise<number>;
 }
 
+/** Where a turn's readers are: nobody reads, somebody takes what comes, or all have stalled and the furthest has this entry. */
+export type ReadersState = 'none' | 'flowing' | number;
+
+/** For turns of pools with a look-ahead: how far their readers are. */
+export interface TurnReaders {
+  /** What a gateway's readers of the turn do now; forgotten with the log. */
+  report(turnId: TurnId, gateway: string, state: ReadersState): Promise<void>;
+  /** Of all gateways together. */
+  stateOf(turnId: TurnId): Promise<ReadersState>;
+}
+
 export interface TurnSubscription {
   close(): Promise<void>;
 }

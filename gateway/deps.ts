@@ -9,6 +9,7 @@ import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import type { DisconnectGrace } from './disconnect-grace.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { ReaderProgress } from './reader-progress.ts';
 
 export interface GatewayDeps {
   readonly db: Pool;
@@ -23,6 +24,7 @@ export interface GatewayDeps {
   readonly logger: Logger;
   readonly streams: OpenStreams;
   readonly grace: DisconnectGrace;
+  readonly readerProgress: ReaderProgress;
   /** Named readiness checks. */
   readonly ready: Readonly<Record<string, () => Promise<boolean> | boolean>>;
 }

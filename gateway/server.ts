@@ -15,11 +15,14 @@ import { ProcessLeases } from '../redis/process-leases.ts';
 import { RedisLimiter } from '../redis/limiter.ts';
 import { leastWaiting } from '../redis/pool-pressure.ts';
 import { RedisTurnLog } from '../redis/turn-log.ts';
+import { RedisTurnReaders } from '../redis/turn-readers.ts';
+import { hasLookAhead } from '../contracts/catalog.ts';
 import { createApp } from './app.ts';
 import { DisconnectGrace } from './disconnect-grace.ts';
 import { startEmbeddedWorker } from './embedded-worker.ts';
 import { answerClientError } from './error-handler.ts';
 import { OpenStreams } from './open-streams.ts';
+import { ReaderProgress } from './reader-progress.ts';
 
 /** Who asks is answered within two seconds, whatever hangs: a request meets Redis twice before it is refused, … */
 const REDIS_ANSWER_MS = 800;
@@ -92,6 +95,12 @@ main('gateway', async () => {
     graceMs: config.http.disconnectGraceMs,
   });
   const streams = new OpenStreams(metrics, config.http);
+  const readerProgress = new ReaderProgress({
+    readers: new RedisTurnReaders(redis),
+    gateway: identity,
+    hasLookAhead: (name) => hasLookAhead(catalog, name),
+    onError: (error) => logger.debug({ error }, 'what readers do was not told'),
+  });
   const silence = new Silence();
   const ready = {
     postgres: async () => !silence.isSilent && (await db.query('select 1')).rowCount === 1,
@@ -112,6 +121,7 @@ main('gateway', async () => {
     logger,
     streams,
     grace,
+    readerProgress,
     ready,
     http: config.http,
     leastWaiting: (pool) => leastWaiting(redis, pool),

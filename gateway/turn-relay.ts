@@ -5,6 +5,7 @@ import { AppError } from '../contracts/errors.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { OpenStream } from './open-streams.ts';
+import type { ReaderReport } from './reader-progress.ts';
 import { frameOf } from './replay.ts';
 import { openEventStream } from './sse.ts';
 import { replyOf } from './turn-reply.ts';
@@ -13,6 +14,7 @@ import { TurnFeed } from './turn-feed.ts';
 export interface RelayedTurn {
   readonly conversationId: ConversationId;
   readonly turnId: TurnId;
+  readonly pool: string;
   /** The last entry the client has. */
   readonly after: number;
   /** Called with the first token entry. */
@@ -41,6 +43,7 @@ export async function relayEvents(
     destroy: () => void response.destroy(),
   };
   let isFirstToken = true;
+  let report: ReaderReport | null = null;
   const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, turn.after, {
     onEntries: (entries) => {
       if (isFirstToken && entries.some((entry) => entry.type === 'token')) {
@@ -49,16 +52,24 @@ export async function relayEvents(
       }
       const text = entries.map((entry) => frameOf(entry) ?? '').join('');
       const hasRoom = response.headersSent ? response.write(text) : openEventStream(response, text);
-      if (!hasRoom) hold(deps, response, stream, feed);
+      if (!hasRoom) {
+        hold(deps, response, stream, () => {
+          report?.flowing();
+          feed.resume();
+        });
+        report?.stalled(entries.at(-1)?.n ?? 0);
+      }
       if (feed.hasEnded) response.end();
       return hasRoom;
     },
     onLost: () => void response.end(),
   });
-  const leave = watch(deps, response, turn, feed, stream);
+  const leave = watch(deps, response, turn, feed, stream, () => report?.left());
   try {
     await feed.subscribe();
-    if (await begin()) feed.follow();
+    const isNew = await begin();
+    if (!response.destroyed) report = deps.readerProgress.arrived(turn.turnId, turn.pool);
+    if (isNew) feed.follow();
     else await feed.start();
     if (!response.headersSent) openEventStream(response);
     if (feed.hasEnded) response.end();
@@ -76,6 +87,7 @@ export async function relayReply(
   begin: Begin,
 ): Promise<void> {
   const gathered: NumberedEntry[] = [];
+  let report: ReaderReport | null = null;
   const outcome = new Promise<void>((resolve, reject) => {
     const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, 0, {
       onEntries: (entries) => {
@@ -85,16 +97,20 @@ export async function relayReply(
       },
       onLost: () => reject(new AppError('STREAM_UNAVAILABLE')),
     });
-    const leave = watch(deps, response, turn, feed, {
+    const stream = {
       write: () => undefined,
       close: () => reject(new AppError('STREAM_UNAVAILABLE')),
       destroy: () => void response.destroy(),
-    });
+    };
+    const leave = watch(deps, response, turn, feed, stream, () => report?.left());
     response.once('close', () => resolve());
     feed
       .subscribe()
       .then(begin)
-      .then((isNew) => (isNew ? feed.follow() : feed.start()))
+      .then((isNew) => {
+        if (!response.destroyed) report = deps.readerProgress.arrived(turn.turnId, turn.pool);
+        return isNew ? feed.follow() : feed.start();
+      })
       .then(() => feed.hasEnded && resolve())
       .catch((error: unknown) => {
         leave();
@@ -109,14 +125,14 @@ export async function relayReply(
  * The socket is full: nothing more is written until the reader has taken all that waits. One that takes nothing for
  * long is let go (the server closes a socket that times out); it resumes by its last number.
  */
-function hold(deps: GatewayDeps, response: Response, stream: OpenStream, feed: TurnFeed): void {
+function hold(deps: GatewayDeps, response: Response, stream: OpenStream, onRoom: () => void): void {
   const { socket } = response;
   socket?.setTimeout(deps.http.streamStallMs);
   deps.streams.stalled(stream, response.writableLength);
   response.once('drain', () => {
     socket?.setTimeout(0);
     deps.streams.flowing(stream);
-    feed.resume();
+    onRoom();
   });
 }
 
@@ -127,6 +143,7 @@ function watch(
   turn: RelayedTurn,
   feed: TurnFeed,
   stream: OpenStream,
+  onLeave: () => void,
 ): () => void {
   deps.streams.add(stream);
   deps.grace.arrived(turn.turnId);
@@ -135,6 +152,7 @@ function watch(
     if (!isHere) return;
     isHere = false;
     deps.streams.remove(stream);
+    onLeave();
     void feed.close().then(() => deps.grace.left(turn.conversationId, turn.turnId, feed.hasEnded));
   };
   response.once('close', leave);

@@ -139,6 +139,15 @@ export class StepEngine implements Engine {
     }
   }
 
+  hold(seqId: string, isHeld: boolean): void {
+    for (const sequence of this.#live.of(seqId)) {
+      if (sequence.search !== null) continue;
+      sequence.isHeld = isHeld;
+      if (!isHeld) this.#scheduler.letGo(sequence);
+    }
+    this.#kick();
+  }
+
   stats(): EngineStats {
     const { waiting, running } = this.#scheduler;
     const preempted = waiting.filter((each) => each.state === 'preempted').length;
@@ -146,6 +155,7 @@ export class StepEngine implements Engine {
       waiting: waiting.length - preempted,
       running: running.length,
       preempted,
+      held: this.#scheduler.numHeld,
       kvBlocks: {
         free: this.#blocks.numFree - this.#blocks.numCached,
         used: this.#blocks.numUsed,
@@ -195,6 +205,7 @@ export class StepEngine implements Engine {
       try {
         const schedule = this.#scheduler.schedule();
         for (const beam of schedule.dropped) this.#live.delete(beam);
+        for (const held of schedule.held) this.#drafting.forget(held);
         if (schedule.scheduled.length === 0) this.#checkIdle();
         else this.#draft(schedule);
       } catch (error) {

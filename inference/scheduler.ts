@@ -39,6 +39,8 @@ export interface Schedule {
   readonly preempted: readonly Sequence[];
   /** Beams whose search begins anew, without them: it lost its blocks, and one beam stands for all again. */
   readonly dropped: readonly Sequence[];
+  /** Running ones that their callers hold back: they have lost their blocks. */
+  readonly held: readonly Sequence[];
   /** To be made before the step writes anything, in this order. */
   readonly copies: readonly BlockCopy[];
 }
@@ -65,6 +67,8 @@ export class Scheduler {
   /** In order of service; preempted sequences are among them. */
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
+  /** Held back by their callers. */
+  readonly #held: Sequence[] = [];
 
   /** @throws AppError INVALID_REQUEST when the budget is smaller than the number of sequences */
   constructor(options: SchedulerOptions, { blocks, cache, swap, cost }: SchedulerMemory) {
@@ -89,6 +93,10 @@ export class Scheduler {
     return this.#running;
   }
 
+  get numHeld(): number {
+    return this.#held.length;
+  }
+
   /** Queues a waiting or preempted sequence behind those that are served before it. */
   add(sequence: Sequence): void {
     const at = this.#waiting.findIndex((other) => compareService(sequence, other) < 0);
@@ -97,12 +105,20 @@ export class Scheduler {
 
   /** Takes a sequence out of either list and frees its blocks. Not while its step is under way. */
   remove(sequence: Sequence): void {
-    for (const list of [this.#waiting, this.#running]) {
+    for (const list of [this.#waiting, this.#running, this.#held]) {
       const at = list.indexOf(sequence);
       if (at >= 0) list.splice(at, 1);
     }
     this.#free(sequence);
     this.#dropSwapped(sequence);
+  }
+
+  /** Queues a sequence again that was held back, if it had been taken out by then. */
+  letGo(sequence: Sequence): void {
+    const at = this.#held.indexOf(sequence);
+    if (at < 0) return;
+    this.#held.splice(at, 1);
+    this.add(sequence);
   }
 
   /** The other replies of a sequence whose prompt is computed; they run beside it from now on and share its blocks. */
@@ -141,6 +157,7 @@ export class Scheduler {
   schedule(): Schedule {
     this.#copies = [];
     this.#dropped = [];
+    const held = this.#takeOutHeld();
     const preempted: Sequence[] = [];
     let scheduled: ScheduledSequence[] = [];
     const running = [...this.#running].sort(compareService);
@@ -154,7 +171,7 @@ export class Scheduler {
     const lagging = running.filter((each) => each.state === 'running' && each.numPendingTokens > 1);
     const budget = this.#options.maxNumBatchedTokens - scheduled.length;
     scheduled.push(...this.#catchUp(lagging, budget));
-    return { scheduled, preempted, dropped: this.#dropped, copies: this.#copies };
+    return { scheduled, preempted, dropped: this.#dropped, held, copies: this.#copies };
   }
 
   /**
@@ -171,6 +188,22 @@ export class Scheduler {
     if (blocks === null) return numSpare;
     sequence.appendBlocks(blocks);
     return numTokens;
+  }
+
+  /** What was computed of them stays known to the prefix cache as long as nobody needs the room. */
+  #takeOutHeld(): Sequence[] {
+    const taken = [...this.#waiting, ...this.#running].filter(({ isHeld }) => isHeld);
+    const running = taken.filter(({ state }) => state === 'running');
+    for (const sequence of taken) {
+      const list = sequence.state === 'running' ? this.#running : this.#waiting;
+      list.splice(list.indexOf(sequence), 1);
+      this.#held.push(sequence);
+    }
+    for (const sequence of running) {
+      this.#free(sequence);
+      sequence.become('preempted');
+    }
+    return running;
   }
 
   /** Shares `budget` among `lagging`, which is in order of service, and the waiting sequences that fit. */

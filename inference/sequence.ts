@@ -13,6 +13,7 @@ export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
  *        blocks run out  ▼   │ admitted again: copied back, or computed from what the prefix cache still holds
  *                      preempted
  *
+ * A sequence that its caller holds back is preempted (or waits still) and is not admitted until it is let go.
  * An abort or a broken engine finishes a sequence from any state. While its step is under way that waits for the step.
  */
 const TRANSITIONS: Readonly<Record<SequenceState, readonly SequenceState[]>> = Object.freeze({
@@ -44,6 +45,8 @@ export class Sequence {
   readonly blockKeys: string[] = [];
   /** Blocks of its table that the prefix cache has seen. */
   numRegisteredBlocks = 0;
+  /** Its caller holds it back: the next schedule takes it out. */
+  isHeld = false;
   #state: SequenceState = 'waiting';
   #blockTable: number[] = [];
   #numSeats: number;

@@ -26,8 +26,8 @@ export function observeEngine({ registry }: Metrics, pool: string, engine: Engin
     () => engine.stats().speculation.draftModel?.kvBlocks ?? {},
   );
   gauge('colloquy_engine_sequences', 'Sequences by state', () => {
-    const { waiting, running, preempted } = engine.stats();
-    return { waiting, running, preempted };
+    const { waiting, running, preempted, held } = engine.stats();
+    return { waiting, running, preempted, held };
   });
   const counter = (
     name: string,

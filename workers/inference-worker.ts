@@ -8,6 +8,7 @@ import { ChannelHub } from '../redis/channel-hub.ts';
 import { connectSubscriber } from '../redis/connection.ts';
 import { publishPressure } from '../redis/pool-pressure.ts';
 import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
+import { RedisTurnReaders } from '../redis/turn-readers.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { observeEngine } from './engine-metrics.ts';
 import { createPoolModel } from './pool-model.ts';
@@ -68,6 +69,7 @@ main('inference-worker', async () => {
     leases,
     turnLog: new RedisTurnLogWriter(redis),
     control: new RedisTurnLogReader(redis, hub),
+    readers: new RedisTurnReaders(redis),
     flush: config.generate,
   });
   const worker = await createWorker(temporal, config.temporal, {

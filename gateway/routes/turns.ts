@@ -39,6 +39,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     const relayed = {
       conversationId: turn.conversationId,
       turnId: turn.turnId,
+      pool: turn.pool,
       after: 0,
       onFirstToken: () =>
         isRepeat ||
@@ -65,8 +66,9 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
       await conversationOf(db, request, response);
       throw new AppError('TURN_NOT_FOUND');
     }
-    const { conversationId, turnId } = found;
-    await relayEvents(deps, response, { conversationId, turnId, after: lastEventId(request) });
+    const { conversationId, turnId, pool } = found;
+    const after = lastEventId(request);
+    await relayEvents(deps, response, { conversationId, turnId, pool, after });
   });
 
   router.post('/v1/conversations/:id/cancel', async (request, response) => {

@@ -128,6 +128,7 @@ export class RemoteEngine implements Engine {
       waiting: all.length - running,
       running,
       preempted: 0,
+      held: 0,
       kvBlocks: { free: 0, used: 0, cached: 0 },
       prefixCache: { queriedTokens: this.#queriedTokens, hitTokens: this.#hitTokens },
       speculation: { proposedTokens: 0, acceptedTokens: 0 },

@@ -53,10 +53,15 @@ export interface FailoverScene {
   ownGateway(): ProcessEntry;
   /** Begins turn `which` (of BODIES, counted round) with everything well but spare workers; waits for its `event`-th event, 0: for nothing. */
   begin(which: number, event: number): Promise<FollowedTurn>;
+  /** The same with any request; expectWholeAs() compares it with a turn that is taken then. */
+  beginWith(body: object, event: number): Promise<FollowedTurn>;
+  /** The same without a look at whether everything is well: while there is no supervisor it is not. */
+  beginOrphaned(which: number, event: number): Promise<FollowedTurn>;
   /** Resolves when one more turn has been accepted since the last call or begin(). */
   turnAccepted(): Promise<void>;
   /** The turn is done, as the unbroken one, once: for the reader, in the log, in the store, on the bill. */
   expectWhole(turn: FollowedTurn, which: number): Promise<void>;
+  expectWholeAs(turn: FollowedTurn, body: object): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -84,7 +89,7 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     return own;
   };
   /** Takes a turn at `gateway`; its reader goes on at the others. */
-  const take = async (which: number, gateway: ProcessEntry): Promise<FollowedTurn> => {
+  const take = async (body: object, gateway: ProcessEntry): Promise<FollowedTurn> => {
     own = gateway;
     const isOwn = (caller: Caller): boolean => `${caller.gateway}/metrics` === gateway.metrics_url;
     const ownFirst = (): Caller[] =>
@@ -92,35 +97,47 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     const [caller] = ownFirst();
     if (caller === undefined) throw new Error('There is no gateway.');
     const conversationId = await newConversation(caller);
-    return followTurn(ownFirst, conversationId, BODIES[which % BODIES.length] ?? {});
+    return followTurn(ownFirst, conversationId, body);
   };
-  const unbroken: Unbroken[] = [];
-  for (let which = 0; which < BODIES.length; which += 1) {
+  const bodyOf = (which: number): object => BODIES[which % BODIES.length] ?? {};
+  const takeUnbroken = async (body: object): Promise<Unbroken> => {
     const [gateway] = processesOf(system, 'gateway');
     if (gateway === undefined) throw new Error('There is no gateway.');
-    const turn = await take(which, gateway);
+    const turn = await take(body, gateway);
     await turn.done;
     const end = turn.events.at(-1)?.data as {
       finish_reason: string;
       usage: { completion_tokens: number };
     };
-    unbroken.push({
+    return {
       text: turn.text,
       finishReason: end.finish_reason,
       numTokens: end.usage.completion_tokens,
-    });
-  }
+    };
+  };
+  const unbroken = new Map<object, Unbroken>();
+  for (const body of BODIES) unbroken.set(body, await takeUnbroken(body));
 
-  const begin = async (which: number, event: number): Promise<FollowedTurn> => {
-    const ready = await enoughReady(system, names, SPARE);
+  let numBegun = 0;
+  const beginAt = async (
+    body: object,
+    event: number,
+    ready: readonly ProcessEntry[],
+  ): Promise<FollowedTurn> => {
     numAccepted = await countAccepted();
     const gateways = ready.filter(({ kind }) => kind === 'gateway');
-    const gateway = gateways[which % gateways.length];
+    const gateway = gateways[numBegun++ % gateways.length];
     if (gateway === undefined) throw new Error('There is no gateway.');
-    const turn = await take(which, gateway);
+    const turn = await take(body, gateway);
     if (event > 0) await turn.until(({ id }) => id >= event);
     return turn;
   };
+  const beginWith = async (body: object, event: number): Promise<FollowedTurn> =>
+    beginAt(body, event, await enoughReady(system, names, SPARE));
+  const begin = (which: number, event: number): Promise<FollowedTurn> =>
+    beginWith(bodyOf(which), event);
+  const beginOrphaned = (which: number, event: number): Promise<FollowedTurn> =>
+    beginAt(bodyOf(which), event, system.processes());
 
   let numAccepted = 0;
   const countAccepted = async (): Promise<number> => {
@@ -131,9 +148,10 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     await waitFor('a turn is accepted', async () => (await countAccepted()) > numAccepted);
   };
 
-  const expectWhole = async (turn: FollowedTurn, which: number): Promise<void> => {
+  const expectWholeAs = async (turn: FollowedTurn, body: object): Promise<void> => {
     await turn.done;
-    const { text, finishReason, numTokens } = unbroken[which % BODIES.length] ?? {};
+    const known = unbroken.get(body) ?? (await enoughReady(system, names, SPARE), null);
+    const { text, finishReason, numTokens } = known ?? (await takeUnbroken(body));
     expect(turn.text).toBe(text);
     expect(turn.events.at(-1)).toMatchObject({
       event: 'done',
@@ -150,11 +168,17 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
       expect([record.loggedText, record.loggedTokens]).toEqual([text, numTokens]);
   };
 
+  const expectWhole = (turn: FollowedTurn, which: number): Promise<void> =>
+    expectWholeAs(turn, bodyOf(which));
+
   const close = async (): Promise<void> => {
     await audit.close();
     await system.stop();
   };
-  return { system, names, audit, callers, ownGateway, begin, turnAccepted, expectWhole, close };
+  return {
+    ...{ system, names, audit, callers, ownGateway, close },
+    ...{ begin, beginWith, beginOrphaned, turnAccepted, expectWhole, expectWholeAs },
+  };
 }
 
 /** Nothing of any turn is left: no open workflow or request, no block in use, no key that would stay for ever. */

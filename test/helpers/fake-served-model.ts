@@ -28,6 +28,7 @@ interface Live {
 class FakeEngine implements Engine {
   readonly #live = new Set<Live>();
   readonly #options: FakeModelOptions;
+  readonly #held = new Map<string, (() => void)[]>();
   numSubmitted = 0;
   readonly requests: SequenceRequest[] = [];
 
@@ -55,6 +56,15 @@ class FakeEngine implements Engine {
       if (live.request.seqId !== seqId || (sampleIndex ?? live.sampleIndex) !== live.sampleIndex)
         continue;
       this.#finish(live, 'abort');
+      this.hold(seqId, false);
+    }
+  }
+
+  hold(seqId: string, isHeld: boolean): void {
+    if (isHeld) this.#held.set(seqId, this.#held.get(seqId) ?? []);
+    else {
+      for (const goOn of this.#held.get(seqId) ?? []) goOn();
+      this.#held.delete(seqId);
     }
   }
 
@@ -64,6 +74,7 @@ class FakeEngine implements Engine {
       waiting: 0,
       running: used,
       preempted: 0,
+      held: this.#held.size,
       kvBlocks: { free: 100 - used, used, cached: 0 },
       prefixCache: { queriedTokens: 0, hitTokens: 0 },
       speculation: { proposedTokens: 0, acceptedTokens: 0 },
@@ -90,6 +101,8 @@ class FakeEngine implements Engine {
       if (index >= request.maxTokens) return this.#finish(live, 'length');
       await (beforeToken?.(index, sampleIndex) ??
         new Promise<void>((resolve) => setImmediate(resolve)));
+      const waiting = this.#held.get(request.seqId);
+      if (waiting !== undefined) await new Promise<void>((goOn) => waiting.push(goOn));
       if (!this.#live.has(live)) return;
       const id = ids[index] ?? 0;
       listener.onTokens([id], logprobsOf(id, request.sampling), sampleIndex);

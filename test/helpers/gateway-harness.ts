@@ -1,13 +1,15 @@
 // Gateways in this process on the turn harness's real services: the real app, a fake model behind it.
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { loadCatalog } from '../../contracts/catalog.ts';
+import { hasLookAhead, loadCatalog } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
 import { createApp } from '../../gateway/app.ts';
 import { DisconnectGrace } from '../../gateway/disconnect-grace.ts';
 import { answerClientError } from '../../gateway/error-handler.ts';
 import { OpenStreams } from '../../gateway/open-streams.ts';
+import { ReaderProgress } from '../../gateway/reader-progress.ts';
 import { seedDemo } from '../../postgres/demo-users.ts';
 import type { DemoUser } from '../../postgres/demo-users.ts';
 import { createLogger } from '../../process/logger.ts';
@@ -16,6 +18,7 @@ import { projectPath } from '../../process/paths.ts';
 import { leastWaiting } from '../../redis/pool-pressure.ts';
 import { RedisLimiter } from '../../redis/limiter.ts';
 import { RedisTurnLog } from '../../redis/turn-log.ts';
+import { RedisTurnReaders } from '../../redis/turn-readers.ts';
 import { startTurnHarness } from './turn-harness.ts';
 import type { TurnHarness } from './turn-harness.ts';
 
@@ -58,6 +61,13 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       logger,
       graceMs: options.disconnectGraceMs ?? 60_000,
     });
+    const catalog = options.catalog ?? loadCatalog(projectPath('config', 'catalog.yaml'));
+    const readerProgress = new ReaderProgress({
+      readers: new RedisTurnReaders(turns.redis),
+      gateway: randomUUID(),
+      hasLookAhead: (pool) => hasLookAhead(catalog, pool),
+      onError: () => undefined,
+    });
     const limits = { heartbeatMs: 60_000, streamBufferBytes: 64 * 1024 * 1024 };
     const streams = new OpenStreams(metrics, limits);
     const app = createApp({
@@ -70,7 +80,8 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       streams,
       limiter: new RedisLimiter(turns.redis),
       leastWaiting: (pool) => leastWaiting(turns.redis, pool),
-      catalog: options.catalog ?? loadCatalog(projectPath('config', 'catalog.yaml')),
+      catalog,
+      readerProgress,
       http: {
         host: '127.0.0.1',
         port: 0,

@@ -26,6 +26,8 @@ export interface TestSystem {
   endpoints(): Endpoints;
   /** run/processes.json as it is now. */
   processes(): ProcessEntry[];
+  /** `npm start` once more in the same home, after its supervisor was killed. */
+  startAgain(): Promise<void>;
   /** Stops everything and removes the home. */
   stop(): Promise<void>;
 }
@@ -90,6 +92,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
       return endpoints;
     },
     processes: () => readProcesses(files.processes),
+    startAgain: async () => void (await script('start.mjs', '--detach', ...flags)),
     stop,
   };
 }

@@ -6,6 +6,7 @@ import type { NativeConnection, Worker } from '@temporalio/worker';
 import { createGenerateActivities } from '../../activities/generate.ts';
 import { createTurnActivities } from '../../activities/turn-steps.ts';
 import { loadCatalog, poolTaskQueue } from '../../contracts/catalog.ts';
+import type { Catalog } from '../../contracts/catalog.ts';
 import type { ServedModel } from '../../contracts/engine.ts';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
@@ -29,6 +30,7 @@ import { connectRedis, connectSubscriber } from '../../redis/connection.ts';
 import type { Redis } from '../../redis/connection.ts';
 import { RedisLimiter } from '../../redis/limiter.ts';
 import { RedisTurnLogReader } from '../../redis/turn-log-reader.ts';
+import { RedisTurnReaders } from '../../redis/turn-readers.ts';
 import { RedisTurnLogWriter } from '../../redis/turn-log-writer.ts';
 import { createTestDatabase } from './database.ts';
 import { services } from './services.ts';
@@ -39,6 +41,7 @@ export interface TurnHarness {
   readonly redis: Redis;
   readonly hub: ChannelHub;
   readonly turnLog: RedisTurnLogWriter;
+  readonly readers: RedisTurnReaders;
   readonly reader: RedisTurnLogReader;
   readonly temporal: NativeConnection;
   readonly dispatch: ReturnType<typeof createTurnDispatch>;
@@ -78,7 +81,10 @@ const PARAMS: TurnParams = {
 /** Nothing is handed back: a lost worker is found by its heartbeats. */
 const NO_LEASES: TaskLeases = { hold: () => () => undefined };
 
-export async function startTurnHarness(): Promise<TurnHarness> {
+/** @param change edits the shipped catalogue */
+export async function startTurnHarness(
+  change: (catalog: Catalog) => Catalog = (catalog) => catalog,
+): Promise<TurnHarness> {
   const { redisUrl, temporalAddress, workflowBundlePath } = services();
   const database = await createTestDatabase();
   const logger = createLogger('test', { logLevel: 'fatal', processName: '' });
@@ -91,7 +97,8 @@ export async function startTurnHarness(): Promise<TurnHarness> {
   const hub = new ChannelHub(connectSubscriber(redis, () => undefined));
   const turnLog = new RedisTurnLogWriter(redis);
   const reader = new RedisTurnLogReader(redis, hub);
-  const catalog = loadCatalog(projectPath('config', 'catalog.yaml'));
+  const readers = new RedisTurnReaders(redis);
+  const catalog = change(loadCatalog(projectPath('config', 'catalog.yaml')));
   const settings = {
     address: temporalAddress,
     namespace: 'default',
@@ -149,6 +156,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
     hub,
     turnLog,
     reader,
+    readers,
     temporal,
     dispatch,
     newConversation: async () => {
@@ -198,6 +206,7 @@ export async function startTurnHarness(): Promise<TurnHarness> {
         createGenerateActivities({
           ...deps,
           control: reader,
+          readers,
           model,
           leases,
           flush: { flushMs: 1, flushTokens: 64 },

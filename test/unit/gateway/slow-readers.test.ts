@@ -12,6 +12,8 @@ import { newConversationId, newTurnId } from '../../../contracts/ids.ts';
 import type { TurnId, UserId } from '../../../contracts/ids.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import type { GatewayDeps } from '../../../gateway/deps.ts';
+import type { ReadersState, TurnReaders } from '../../../contracts/turn-log.ts';
+import { ReaderProgress } from '../../../gateway/reader-progress.ts';
 import { OpenStreams } from '../../../gateway/open-streams.ts';
 import { relayEvents } from '../../../gateway/turn-relay.ts';
 import { createMetrics } from '../../../process/metrics.ts';
@@ -51,10 +53,15 @@ describe('readers that do not keep up', () => {
   let turnId: TurnId;
   /** The server's side of each stream, in the order they came. */
   let responses: Response[];
+  /** What the worker is told of the turn's readers here. */
+  let told: ReadersState[];
+  let pool: string;
   let settings: { waitingBytes: number; stallMs: number };
 
   beforeEach(async () => {
     settings = { waitingBytes: 64 * 1024 * 1024, stallMs: 60_000 };
+    told = [];
+    pool = 'p';
     log = new CountingLog();
     responses = [];
     turnId = newTurnId();
@@ -85,17 +92,27 @@ describe('readers that do not keep up', () => {
       heartbeatMs: 60_000,
       streamBufferBytes: settings.waitingBytes,
     });
+    const readers: TurnReaders = {
+      report: async (_turnId, _gateway, state) => void told.push(state),
+      stateOf: async () => 'none',
+    };
+    const readerProgress = new ReaderProgress({
+      ...{ readers, gateway: 'g', onError: () => undefined },
+      hasLookAhead: (name) => name === 'p',
+    });
     const deps = {
       turnLog: log,
       metrics,
       streams,
       grace: { arrived: () => undefined, left: () => undefined },
+      readerProgress,
       http: { streamStallMs: settings.stallMs },
     } as unknown as GatewayDeps;
     const app = express().get('/:after', async (asked, response) => {
       responses.push(response);
       const after = Number(asked.params.after);
-      await relayEvents(deps, response, { conversationId: CONVERSATION, turnId, after });
+      const turn = { conversationId: CONVERSATION, turnId, pool, after };
+      await relayEvents(deps, response, turn);
     });
     server = createServer(app);
     server.listen(join(folder, 'socket'));
@@ -150,6 +167,31 @@ describe('readers that do not keep up', () => {
     expect(waiting(0)).toBeLessThan(160 * 1024);
     expect(await reader.rest()).toEqual({ text: TEXT, last: NUM_ENTRIES + 2, isDone: true });
     expect(log.largestRead).toBeLessThanOrEqual(128);
+  });
+
+  it('are told to the worker while all of them take nothing, with the entry that the furthest has', async () => {
+    await listen();
+    const reader = await connect();
+    const other = await connect();
+    await append(2, NUM_ENTRIES);
+    await waitFor('both are stalled', () => responses.every((each) => each.writableNeedDrain));
+    await waitFor('it is told', () => typeof told.at(-1) === 'number');
+    expect(told.slice(0, -1)).not.toContainEqual(expect.any(Number));
+    expect(Number(told.at(-1))).toBeLessThan(NUM_ENTRIES);
+    const ended = reader.rest();
+    await waitFor('one takes again', () => told.at(-1) === 'flowing');
+    await end();
+    await Promise.all([ended, other.rest()]);
+    await waitFor('all have left', () => told.at(-1) === 'none');
+  });
+
+  it('are not told of where nobody looks ahead', async () => {
+    pool = 'q';
+    await listen();
+    await connect();
+    await append(2, NUM_ENTRIES);
+    await waitFor('it is stalled', () => responses[0]?.writableNeedDrain === true);
+    expect(told).toEqual([]);
   });
 
   it('get a text far larger than what may wait for them, whole, on one connection', async () => {

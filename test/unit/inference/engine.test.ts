@@ -496,7 +496,7 @@ describe('StepEngine failure', () => {
     const { engine } = setUp();
     const spy = jest
       .spyOn(Scheduler.prototype, 'schedule')
-      .mockReturnValueOnce({ scheduled: [], preempted: [], dropped: [], copies: [] });
+      .mockReturnValueOnce({ scheduled: [], preempted: [], dropped: [], held: [], copies: [] });
     expect((await runSequence(engine, sequenceRequest([1]))).finish).toMatchObject({
       reason: 'error',
       error: { code: 'INVARIANT_VIOLATED' },
