@@ -44,6 +44,8 @@ export interface ScheduleOptions {
   /** Default 5000. */
   readonly everyMs?: number;
   readonly targets: readonly Target[];
+  /** Chosen three times as often: what a deployment is tested for. */
+  readonly focus?: TargetClass;
 }
 
 export interface Rule {
@@ -119,8 +121,10 @@ export function mayFollow(one: Step, other: Step): boolean {
   return RULES.every(({ apartMs, forbids }) => apart >= apartMs || !forbids(first, second));
 }
 
+type Weights = Readonly<Record<TargetClass, number>>;
+
 /** How often each class is chosen, before the rules. */
-const WEIGHTS: Readonly<Record<TargetClass, number>> = Object.freeze({
+const WEIGHTS: Weights = Object.freeze({
   'inference-worker': 6,
   gateway: 6,
   'turn-worker': 2,
@@ -134,6 +138,7 @@ const WEIGHTS: Readonly<Record<TargetClass, number>> = Object.freeze({
 const LEAST_MS = 500;
 const MOST_MS = 4000;
 const TRIES = 50;
+const FOCUS = 3;
 /** Turns have to run before something can happen to them. */
 const FIRST_MS = 5000;
 
@@ -143,12 +148,14 @@ export function drawSchedule({
   durationMs,
   everyMs = 5000,
   targets,
+  focus,
 }: ScheduleOptions): Step[] {
   const random = randomNumbers(seed);
+  const weights = focus === undefined ? WEIGHTS : { ...WEIGHTS, [focus]: WEIGHTS[focus] * FOCUS };
   const steps: Step[] = [];
   for (let at = everyMs; at < durationMs; at += everyMs) {
     for (let attempt = 0; attempt < TRIES; attempt += 1) {
-      const step = drawStep(random, at, targets);
+      const step = drawStep(random, at, targets, weights);
       if (step === null || !steps.every((each) => mayFollow(each, step))) continue;
       steps.push(step);
       break;
@@ -157,11 +164,16 @@ export function drawSchedule({
   return steps;
 }
 
-function drawStep(random: () => number, at: number, targets: readonly Target[]): Step | null {
+function drawStep(
+  random: () => number,
+  at: number,
+  targets: readonly Target[],
+  weights: Weights,
+): Step | null {
   const kinds = Object.keys(WEIGHTS).filter((kind) =>
     targets.some((each) => each.kind === kind),
   ) as TargetClass[];
-  const kind = weighted(kinds, random());
+  const kind = weighted(kinds, weights, random());
   const target = pick(
     targets.filter((each) => each.kind === kind),
     random(),
@@ -180,9 +192,13 @@ function drawStep(random: () => number, at: number, targets: readonly Target[]):
   };
 }
 
-function weighted(kinds: readonly TargetClass[], share: number): TargetClass | undefined {
-  let left = share * kinds.reduce((sum, kind) => sum + WEIGHTS[kind], 0);
-  return kinds.find((kind) => (left -= WEIGHTS[kind]) < 0);
+function weighted(
+  kinds: readonly TargetClass[],
+  weights: Weights,
+  share: number,
+): TargetClass | undefined {
+  let left = share * kinds.reduce((sum, kind) => sum + weights[kind], 0);
+  return kinds.find((kind) => (left -= weights[kind]) < 0);
 }
 
 function pick<Item>(items: readonly Item[], share: number): Item | undefined {

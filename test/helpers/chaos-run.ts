@@ -46,6 +46,11 @@ const CLIENTS: readonly { tier: Tier; places: readonly string[] }[] = [
   { tier: 'enterprise', places: ['own-5', 'shared-1', 'shared-2'] },
   { tier: 'free', places: ['own-6'] },
 ];
+const FOCUS = {
+  embedded: {},
+  temporal: { focus: 'temporal' },
+  valkey: { focus: 'redis' },
+} as const;
 /** Replies that are read once more at the end, spread over the run. */
 const READ_AGAIN = 300;
 
@@ -58,7 +63,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const scene = await startChaosSystem(deployment);
   let observer: StateObserver | null = null;
   try {
-    const schedule = options.schedule ?? drawSchedule({ seed, durationMs, targets: scene.targets });
+    const { targets } = scene;
+    const drawn = { seed, durationMs, targets, ...FOCUS[deployment] };
+    const schedule = options.schedule ?? drawSchedule(drawn);
     write('schedule.json', schedule);
     observer = await observeState(scene);
     const world = new World(join(folder, 'history.jsonl'), (tier) => scene.callers(tier));

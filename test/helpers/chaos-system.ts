@@ -59,12 +59,22 @@ export async function startChaosSystem(kind: DeploymentKind): Promise<ChaosSyste
     stops.push(async () => {
       await Promise.all([...proxies.values()].map((each) => each.close()));
     });
-    const system = await startSystem({ gateways: 2, workers: { default: 2 }, env });
+    const system = await started(env);
     stops.push(() => system.stop());
     return assemble({ kind, system, own, deployment, proxies, stop });
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** A start gives a service that is not its own two seconds to answer; a machine that has just started six may need more. */
+async function started(env: Readonly<Record<string, string>>, attempts = 3): Promise<TestSystem> {
+  try {
+    return await startSystem({ gateways: 2, workers: { default: 2 }, env });
+  } catch (error) {
+    if (attempts === 1) throw error;
+    return started(env, attempts - 1);
   }
 }
 

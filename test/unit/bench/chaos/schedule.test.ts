@@ -64,6 +64,14 @@ describe('a schedule', () => {
     );
   });
 
+  it('turns to what it is told to focus on', () => {
+    const numOf = (options: object): number =>
+      drawSchedule({ seed: 1, durationMs: 3_600_000, targets: TARGETS, ...options }).filter(
+        ({ kind }) => kind === 'temporal',
+      ).length;
+    expect(numOf({ focus: 'temporal' })).toBeGreaterThan(1.3 * numOf({}));
+  });
+
   it('lets Valkey forget everything only when no worker was or will soon be in trouble', () => {
     const lost = step({ at: 60_000, target: 'redis', kind: 'redis', forgets: true });
     const worker = { target: 'inference-default-1', kind: 'inference-worker' } as const;
