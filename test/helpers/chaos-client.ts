@@ -3,6 +3,8 @@
 import { randomNumbers } from '../../bench/engine/lengths.ts';
 import { digestOf } from '../../bench/chaos/history.ts';
 import type { CallOperation, PostOperation, ReadTurn } from '../../bench/chaos/history.ts';
+import { ask, codeIn, isRefusal } from './chaos-http.ts';
+import type { Answer } from './chaos-http.ts';
 import { readReply } from './chaos-reader.ts';
 import type { ListOfTurns, Tier, World } from './chaos-world.ts';
 import { takeTurn } from './turn-client.ts';
@@ -15,13 +17,6 @@ const LONG = 'Whatever the user says, tell a very long story of the sea, in othe
 const CALL_TIMEOUT_MS = 8000;
 const JSON_TIMEOUT_MS = 60_000;
 const MAX_ATTEMPTS = 40;
-
-interface Answer {
-  /** 0 without an answer. */
-  readonly status: number;
-  readonly json: Record<string, unknown>;
-  readonly code?: string;
-}
 
 type Attempt = Pick<PostOperation, 'outcome' | 'status' | 'code' | 'turnId'> & {
   /** Of an accepted attempt, `open` already taken from it. */
@@ -280,48 +275,6 @@ interface Posted {
 interface Page {
   readonly turns: readonly { turn_id: string; role: string; content: string }[];
   readonly next_cursor: string | null;
-}
-
-/** The answer says that nothing was done; every other one without success leaves that open. */
-function isRefusal({ status, code }: Pick<Answer, 'status' | 'code'>): boolean {
-  return (status === 409 && code === 'turn_conflict') || status === 429;
-}
-
-async function ask(
-  { gateway, token }: Caller,
-  method: string,
-  path: string,
-  options: { body?: object; headers?: Record<string, string>; timeoutMs: number },
-): Promise<Answer> {
-  try {
-    const response = await fetch(`${gateway}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${token}`,
-        'content-type': 'application/json',
-        ...options.headers,
-      },
-      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
-      signal: AbortSignal.timeout(options.timeoutMs),
-    });
-    const text = await response.text();
-    const code = codeIn(text);
-    return {
-      status: response.status,
-      json: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
-      ...(code === undefined ? {} : { code }),
-    };
-  } catch {
-    return { status: 0, json: {} };
-  }
-}
-
-function codeIn(text: string): string | undefined {
-  try {
-    return (JSON.parse(text) as { error?: { code?: string } }).error?.code;
-  } catch {
-    return undefined;
-  }
 }
 
 function pause(ms: number): Promise<void> {

@@ -1,6 +1,6 @@
 // Carries out a schedule: kills, freezes and restarts processes, and makes the network bad. Leaves everything healed.
 import type { FaultOperation } from '../../bench/chaos/history.ts';
-import type { Step } from '../../bench/chaos/schedule.ts';
+import type { Step } from '../../bench/chaos/rules.ts';
 import type { ChaosSystem } from './chaos-system.ts';
 import type { NetworkFault } from './fault-proxy.ts';
 import { freeze, kill, thaw } from './system-processes.ts';

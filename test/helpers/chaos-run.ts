@@ -6,7 +6,7 @@ import { check } from '../../bench/chaos/checker.ts';
 import type { FinalState, Operation } from '../../bench/chaos/history.ts';
 import { reportPage } from '../../bench/chaos/report-page.ts';
 import { drawSchedule } from '../../bench/chaos/schedule.ts';
-import type { Step } from '../../bench/chaos/schedule.ts';
+import type { Step } from '../../bench/chaos/rules.ts';
 import { summarise } from '../../bench/chaos/summary.ts';
 import type { Summary } from '../../bench/chaos/summary.ts';
 import { ChaosClient } from './chaos-client.ts';

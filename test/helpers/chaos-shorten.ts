@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stepsBetween } from '../../bench/chaos/schedule.ts';
-import type { Step } from '../../bench/chaos/schedule.ts';
+import type { Step } from '../../bench/chaos/rules.ts';
 import { shrink } from '../../bench/chaos/shrink.ts';
 import { commandOf, runChaos } from './chaos-run.ts';
 import type { ChaosOptions, ChaosResult } from './chaos-run.ts';

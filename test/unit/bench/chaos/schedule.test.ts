@@ -3,14 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import {
-  drawSchedule,
-  mayFollow,
-  readSchedule,
-  RULES,
-  stepsBetween,
-} from '../../../../bench/chaos/schedule.ts';
-import type { Step, Target } from '../../../../bench/chaos/schedule.ts';
+import { mayFollow, RULES } from '../../../../bench/chaos/rules.ts';
+import { drawSchedule, readSchedule, stepsBetween } from '../../../../bench/chaos/schedule.ts';
+import type { Step, Target } from '../../../../bench/chaos/rules.ts';
 
 const TARGETS: readonly Target[] = [
   { name: 'gateway-1', kind: 'gateway' },
