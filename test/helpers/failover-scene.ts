@@ -17,7 +17,7 @@ import { waitFor } from './wait-for.ts';
  */
 const NUM_WORKERS = Number(process.env['COLLOQUY_WORKERS'] ?? 2);
 const NUM_GATEWAYS = Number(process.env['COLLOQUY_GATEWAYS'] ?? 2);
-/** Two of these are enough to begin a turn. */
+/** Two of these are enough to begin a turn, or as many as there are. */
 const SPARE = ['inference-default-', 'gateway-'];
 export const NUM_TOKENS = 200;
 const STORY = 'Write a very long story about a lighthouse keeper.';

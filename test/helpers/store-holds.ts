@@ -2,51 +2,59 @@
 import type { Pool } from 'pg';
 import { waitFor } from './wait-for.ts';
 
-export interface StoreHold {
-  /** Lets everything go on. Fine after the server has died. */
-  release(): Promise<void>;
-}
-
-/** A statement of the system that contains `text` waits for what pg_stat_activity calls `event`. */
-export async function isWaiting(db: Pool, event: string, text: string): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `select 1 from pg_stat_activity where application_name = 'colloquy' and query like $1
-     and (wait_event_type = $2 or wait_event = $2)`,
-    [`%${text}%`, event],
-  );
-  return (rowCount ?? 0) > 0;
-}
-
-/** From now on no row is added to `table`: whoever tries waits within its statement. */
-export async function holdInserts(db: Pool, table: 'turns' | 'ledger'): Promise<StoreHold> {
+/**
+ * Nobody can add a row to `table` until `work` has resolved: whoever tries waits within its statement, and `work` begins once
+ * somebody does. The server may be killed meanwhile. Begin it with what leads there: `before` runs under the hold.
+ */
+export async function whileHeld(
+  db: Pool,
+  table: 'turns' | 'ledger',
+  work: () => unknown,
+  before: () => unknown = () => undefined,
+): Promise<void> {
   const client = await db.connect();
   client.on('error', () => undefined); // Its server may be killed on purpose.
-  await client.query('begin');
-  await client.query(`lock table ${table} in share row exclusive mode`);
-  return {
-    release: async () => {
-      await client.query('rollback').catch(() => undefined);
-      client.release(true);
-    },
-  };
-}
-
-/** Resolves when a statement waits in a hold of `table`. */
-export async function isHeld(db: Pool, table: 'turns' | 'ledger'): Promise<void> {
-  await waitFor(`an insert into ${table} waits`, () =>
-    isWaiting(db, 'Lock', `insert into ${table}`),
-  );
+  try {
+    await client.query('begin');
+    await client.query(`lock table ${table} in share row exclusive mode`);
+    await before();
+    await waitFor(
+      `an insert into ${table} waits`,
+      async () => {
+        const { rowCount } = await db.query(
+          'select 1 from pg_locks where relation = $1::regclass and not granted',
+          [table],
+        );
+        return (rowCount ?? 0) > 0;
+      },
+      60_000,
+    );
+    await work();
+  } finally {
+    await client.query('rollback').catch(() => undefined);
+    client.release(true);
+  }
 }
 
 /**
  * From now on a commit is written and durable, and its answer is not sent: it waits for a replica that does not exist. Resolves
- * once a commit of `table` is in that state. The next server starts without.
+ * once the statement that ends a turn is in that state. The next server starts without.
  */
-export async function holdAnswers(db: Pool, table: 'ledger'): Promise<void> {
-  await db.query(`alter system set synchronous_standby_names = 'nobody'`);
-  await db.query('select pg_reload_conf()');
-  await waitFor('a commit waits for its replica', () =>
-    isWaiting(db, 'SyncRep', `insert into ${table}`),
-  );
-  await db.query('alter system reset synchronous_standby_names');
+export async function holdAnswers(db: Pool): Promise<void> {
+  try {
+    await db.query(`alter system set synchronous_standby_names = 'nobody'`);
+    await db.query('select pg_reload_conf()');
+    await waitFor(
+      'the commit of a turn waits for its replica',
+      async () => {
+        const { rowCount } = await db.query(
+          `select 1 from pg_stat_activity where wait_event = 'SyncRep' and query like '%set active_turn_id%'`,
+        );
+        return (rowCount ?? 0) > 0;
+      },
+      60_000,
+    );
+  } finally {
+    await db.query('alter system reset synchronous_standby_names');
+  }
 }

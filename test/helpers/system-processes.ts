@@ -83,7 +83,9 @@ function readyBut(
         .filter((name) => !isSpare(name))
         .every(isThere);
       const hasTwo = groups.every(
-        (group) => ready.filter(({ name }) => name.startsWith(group)).length >= 2,
+        (group) =>
+          ready.filter(({ name }) => name.startsWith(group)).length >=
+          Math.min(2, names?.filter((name) => name.startsWith(group)).length ?? 2),
       );
       return isComplete && hasTwo ? ready : null;
     },
@@ -115,6 +117,11 @@ export async function answerOf(
 /** Sequences that a worker's engine runs right now; 0 when it does not answer. */
 export async function numRunning(worker: ProcessEntry): Promise<number> {
   return gauge(worker, 'colloquy_engine_sequences', 'running');
+}
+
+/** Sequences in a state of a worker's engine: running, waiting, preempted or held; 0 when it does not answer. */
+export async function numInState(worker: ProcessEntry, state: string): Promise<number> {
+  return gauge(worker, 'colloquy_engine_sequences', state);
 }
 
 /** KV blocks that sequences of a worker's engine hold. */

@@ -84,9 +84,18 @@ class Follower implements FollowedTurn {
           `turn ${this.turnId} was not done in time; refusals ${this.refusals.join()}`,
         );
       if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
-      const callers = this.#callers();
+      const callers = this.#gateways();
       const caller = callers[attempt % callers.length];
       if (caller !== undefined) await this.#readFrom(caller).catch(() => undefined);
+    }
+  }
+
+  /** None while the system is not there and is started anew. */
+  #gateways(): readonly Caller[] {
+    try {
+      return this.#callers();
+    } catch {
+      return [];
     }
   }
 

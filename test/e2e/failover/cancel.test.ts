@@ -1,6 +1,7 @@
 // A turn is cancelled in every state it can be in: it ends soon, what is stored and billed is what was delivered, and nothing
 // is left of it. What the engine itself does in each of its states: test/unit/inference/engine-aborts.test.ts.
 import { randomInt } from 'node:crypto';
+import { expectDelivered as delivered } from '../../helpers/delivered.ts';
 import { expectNothingLeft, startFailoverScene } from '../../helpers/failover-scene.ts';
 import type { FailoverScene } from '../../helpers/failover-scene.ts';
 import {
@@ -46,20 +47,8 @@ const cancelled = async (conversationId: string, at = gateway(0)): Promise<void>
   expect(status).toBe(204);
 };
 
-/** It ended as cancelled, or by itself just before; and reader, log, store and bill say the same. */
-async function expectDelivered(turn: FollowedTurn, reasons = ['cancelled']): Promise<void> {
-  await turn.done;
-  const { finish_reason: reason, usage } = (turn.events.at(-1)?.data ?? {}) as {
-    finish_reason: string;
-    usage: { completion_tokens: number };
-  };
-  expect(reasons).toContain(reason);
-  const { replies, ledger, loggedTokens } = await scene.audit.recordOf(turn.turnId);
-  const completion_tokens = usage.completion_tokens;
-  expect(replies).toEqual([{ content: turn.text, finish_reason: reason, completion_tokens }]);
-  expect(ledger).toMatchObject([{ completion_tokens }]);
-  if (loggedTokens > 0) expect(loggedTokens).toBe(completion_tokens);
-}
+const expectDelivered = (turn: FollowedTurn, reasons?: readonly string[]): Promise<string> =>
+  delivered(scene.audit, turn, reasons);
 
 const workers = () => scene.system.processes().filter(({ kind }) => kind === 'inference-worker');
 const usedBlocks = async (): Promise<number> =>
