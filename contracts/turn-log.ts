@@ -82,6 +82,11 @@ export interface TurnLogReader {
     onEntry: (entry: NumberedEntry) => void,
     onMissing?: () => void,
   ): Promise<TurnSubscription>;
+  /**
+   * The log was lost, and a later dispatch of its turn is making it again: for a while it is shorter than what its readers
+   * have. False when it has ended.
+   */
+  isRemade(turnId: TurnId): Promise<boolean>;
   /** Readers of the turn over all gateways. */
   countReaders(turnId: TurnId): Promise<number>;
 }

@@ -91,7 +91,8 @@ export class TurnFeed {
 
   /**
    * Delivers what is there and follows from then on.
-   * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist
+   * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist; STREAM_UNAVAILABLE when the
+   * entry may have been in a log that was lost and is being made again
    */
   async start(): Promise<void> {
     if (this.#subscription === null) await this.subscribe();
@@ -103,8 +104,9 @@ export class TurnFeed {
     }
     // The entry before tells whether the reader's own number exists; a log that was put back may lack what is stored.
     if (this.#last > 0 && entries[0]?.n !== this.#last) {
-      if (!(await this.#startFromStore())) throw new AppError('INVALID_LAST_EVENT_ID');
-      return;
+      if (await this.#startFromStore()) return;
+      const isRemade = await this.#deps.turnLog.isRemade(this.#turnId);
+      throw new AppError(isRemade ? 'STREAM_UNAVAILABLE' : 'INVALID_LAST_EVENT_ID');
     }
     if (entries.at(-1)?.type === 'end' && entries.at(-1)?.n === this.#last) this.#hasEnded = true;
     this.#isBehind = entries.length === PAGE;

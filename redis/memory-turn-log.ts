@@ -1,7 +1,7 @@
 // In-memory twin of the turn log, for unit tests: the same contract suite runs on it and on Valkey.
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry, OpenData, TurnEntry } from '../contracts/turn-events.ts';
-import { SEAL_EPOCH } from '../contracts/turn-log.ts';
+import { epochOf, SEAL_EPOCH } from '../contracts/turn-log.ts';
 import type {
   AppendResult,
   ClaimedLog,
@@ -124,6 +124,11 @@ export class MemoryTurnLog implements TurnLogWriter, TurnLogReader, TurnControl 
 
   subscribe(turnId: TurnId, onEntry: (entry: NumberedEntry) => void): Promise<TurnSubscription> {
     return listen(this.#readers, turnId, onEntry);
+  }
+
+  async isRemade(turnId: TurnId): Promise<boolean> {
+    const log = this.#logs.get(turnId);
+    return log !== undefined && !log.isEnded && log.epoch >= epochOf(2, 0);
   }
 
   async countReaders(turnId: TurnId): Promise<number> {

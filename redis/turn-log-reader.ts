@@ -8,6 +8,7 @@ import {
 import type { TurnId } from '../contracts/ids.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import type { TurnControl, TurnLogReader, TurnSubscription } from '../contracts/turn-log.ts';
+import { epochOf } from '../contracts/turn-log.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { ChannelHub, ChannelListener } from './channel-hub.ts';
 import { runScript } from './connection.ts';
@@ -63,6 +64,15 @@ export class RedisTurnLogReader implements TurnLogReader, TurnControl {
         else entries.forEach(deliver);
       },
     );
+  }
+
+  async isRemade(turnId: TurnId): Promise<boolean> {
+    try {
+      const [epoch, status] = await this.#redis.hmget(turnMetaKey(turnId), 'epoch', 'status');
+      return status === 'running' && Number(epoch) >= epochOf(2, 0);
+    } catch (error) {
+      throw new AppError('STREAM_UNAVAILABLE', { cause: error });
+    }
   }
 
   async countReaders(turnId: TurnId): Promise<number> {

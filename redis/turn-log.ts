@@ -31,6 +31,10 @@ export class RedisTurnLog extends RedisTurnLogWriter implements TurnLogReader, T
     return this.#reader.subscribe(turnId, onEntry, onMissing);
   }
 
+  isRemade(turnId: TurnId): Promise<boolean> {
+    return this.#reader.isRemade(turnId);
+  }
+
   countReaders(turnId: TurnId): Promise<number> {
     return this.#reader.countReaders(turnId);
   }

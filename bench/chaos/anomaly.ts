@@ -6,6 +6,7 @@ import type {
   Operation,
   PostOperation,
   ReadOperation,
+  ReplayOperation,
   StreamOperation,
 } from './history.ts';
 
@@ -33,6 +34,7 @@ export class Run {
   readonly reads: readonly ReadOperation[];
   readonly streams: readonly StreamOperation[];
   readonly faults: readonly FaultOperation[];
+  readonly replays: readonly ReplayOperation[];
   readonly turns = new Map<string, FinalTurn>();
   readonly listOf = new Map<string, readonly FinalTurn[]>();
 
@@ -43,6 +45,7 @@ export class Run {
     this.reads = history.filter((each): each is ReadOperation => each.op === 'read');
     this.streams = history.filter((each): each is StreamOperation => each.op === 'stream');
     this.faults = history.filter((each): each is FaultOperation => each.op === 'fault');
+    this.replays = history.filter((each): each is ReplayOperation => each.op === 'replay');
     for (const { id, turns } of final.conversations) {
       this.listOf.set(id, turns);
       for (const turn of turns) this.turns.set(turn.turnId, turn);

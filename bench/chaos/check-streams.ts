@@ -6,7 +6,11 @@ import type { FinalTurn, StreamOperation } from './history.ts';
 const PASSING = [0, 429, 503];
 
 export function checkStreams(run: Run): Anomaly[] {
-  return [...run.streams.flatMap((each) => checkStream(run, each)), ...checkLogs(run)];
+  return [
+    ...run.streams.flatMap((each) => checkStream(run, each)),
+    ...checkLogs(run),
+    ...checkReplays(run),
+  ];
 }
 
 function checkStream(run: Run, stream: StreamOperation): Anomaly[] {
@@ -68,6 +72,26 @@ function checkLogs(run: Run): Anomaly[] {
         turnId,
       });
     return found;
+  });
+}
+
+/**
+ * What is stored is what an undisturbed system says: all of it, or of a cancelled turn the beginning. A prompt that has changed
+ * meanwhile (what was learnt of the user goes into it) says nothing.
+ */
+function checkReplays(run: Run): Anomaly[] {
+  return run.replays.flatMap(({ conversation, turnId, end: at, ...replay }) => {
+    const reply = run.reply(turnId);
+    if (reply === undefined || reply.promptTokens !== replay.promptTokens) return [];
+    const { content, finishReason, completionTokens } = reply;
+    const isSame =
+      finishReason === 'stop' || finishReason === 'length'
+        ? content === replay.text && completionTokens === replay.completionTokens
+        : replay.text.startsWith(content);
+    const place = { conversation, turnId, at };
+    return isSame
+      ? []
+      : [{ kind: 'not-repeatable', detail: differenceOf(content, replay.text), ...place }];
   });
 }
 

@@ -82,6 +82,19 @@ export interface CallOperation {
   readonly code?: string;
 }
 
+/** A turn generated once more in peace: the same prompt, parameters and seed, whatever else the engine has to do. */
+export interface ReplayOperation {
+  readonly op: 'replay';
+  readonly conversation: string;
+  /** The turn whose reply should come again. */
+  readonly turnId: string;
+  readonly begin: number;
+  readonly end: number;
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
 /** What the nemesis did, or why it did not. */
 export interface FaultOperation {
   readonly op: 'fault';
@@ -94,7 +107,12 @@ export interface FaultOperation {
 }
 
 export type Operation =
-  PostOperation | StreamOperation | ReadOperation | CallOperation | FaultOperation;
+  | PostOperation
+  | StreamOperation
+  | ReadOperation
+  | CallOperation
+  | ReplayOperation
+  | FaultOperation;
 
 export interface FinalTurn {
   readonly turnId: string;

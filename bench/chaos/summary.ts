@@ -20,6 +20,8 @@ export interface Summary {
   /** Times that a reader went on at another connection. */
   readonly resumes: number;
   readonly reads: number;
+  /** Turns that were generated once more and compared. */
+  readonly replays: number;
   readonly calls: Readonly<Record<string, number>>;
   /** Faults that were carried out, by action, and how many of a kind of target. */
   readonly faults: Readonly<Record<string, number>>;
@@ -59,6 +61,7 @@ export function summarise(history: readonly Operation[], final: FinalState): Sum
     streams: streams.length,
     resumes: streams.reduce((sum, each) => sum + Math.max(0, each.numConnections - 1), 0),
     reads: of('read').length,
+    replays: of('replay').length,
     calls: counts(of('call'), ({ what, status }) => `${what} ${status}`),
     faults: counts(done, ({ action }) => action),
     faultsOf: counts(done, kindOfTarget),

@@ -199,6 +199,22 @@ describe.each(Object.entries(subjects))('the turn log on %s', (_name, makeSubjec
     expect(await log.read(turnId, 1)).toEqual([token(2, 'a'), token(3, 'b')]);
   });
 
+  it('says of a log that a later dispatch has begun anew that it is remade, until it has ended', async () => {
+    const turnId = newTurnId();
+    await log.create(openOf(turnId), OWNER);
+    expect(await log.isRemade(turnId)).toBe(false);
+    await log.append(turnId, EPOCH, [token(2, 'a'), token(3, 'b')]);
+    expect(await log.isRemade(turnId)).toBe(false);
+    await log.remove(turnId);
+    expect(await log.isRemade(turnId)).toBe(false);
+    const open: NumberedEntry = { n: 1, type: 'open', data: openOf(turnId) };
+    await log.restore(OWNER, turnId, epochOf(2, 1), [open]);
+    expect(await log.isRemade(turnId)).toBe(true);
+    await log.append(turnId, epochOf(2, 1), [token(2, 'ab')]);
+    await log.end(turnId, [END]);
+    expect(await log.isRemade(turnId)).toBe(false);
+  });
+
   it('pushes every entry to every subscriber in order, and none after it closed', async () => {
     const turnId = newTurnId();
     const seen: number[][] = [[], []];

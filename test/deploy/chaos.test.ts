@@ -4,6 +4,7 @@ import { readSchedule } from '../../bench/chaos/schedule.ts';
 import { DEPLOYMENTS } from '../helpers/chaos-system.ts';
 import { commandOf, runChaos } from '../helpers/chaos-run.ts';
 import { shorten } from '../helpers/chaos-shorten.ts';
+import type { Shortened } from '../helpers/chaos-shorten.ts';
 import { sharedHome } from '../helpers/test-home.ts';
 
 const variable = (name: string): string | undefined => process.env[`COLLOQUY_CHAOS_${name}`];
@@ -32,12 +33,7 @@ it(
     say(`${anomalies.length} anomalies, ${allowed.length} allowed; ${join(folder, 'report.html')}`);
     if (anomalies.length > 0) {
       say(`Again: ${commandOf(options, SCHEDULE ?? join(folder, 'schedule.json'))}`);
-      const short = SHRINK_MS > 0 ? await shorten(options, result, Date.now() + SHRINK_MS) : null;
-      if (short === null) say('The minute before the first anomaly was not made to fail again.');
-      else
-        say(
-          `${short.steps.length} steps fail${short.isMinimal ? ', none can be left out' : ''}: ${JSON.stringify(short.steps)}\n${short.command}`,
-        );
+      if (SHRINK_MS > 0) say(wordsFor(await shorten(options, result, Date.now() + SHRINK_MS)));
     }
     expect(anomalies).toEqual([]);
   },

@@ -6,7 +6,7 @@ import type { CallOperation, PostOperation, ReadTurn } from '../../bench/chaos/h
 import { ask, codeIn, isRefusal } from './chaos-http.ts';
 import type { Answer } from './chaos-http.ts';
 import { readReply } from './chaos-reader.ts';
-import type { ListOfTurns, Tier, World } from './chaos-world.ts';
+import type { KnownTurn, ListOfTurns, Tier, World } from './chaos-world.ts';
 import { takeTurn } from './turn-client.ts';
 import type { Caller, TurnStream } from './turn-client.ts';
 
@@ -82,12 +82,13 @@ export class ChaosClient {
     const value = this.#world.nextValue();
     list.numValues += 1;
     const key = `value-${value}`;
-    const body = {
-      content: String(value),
+    const params = {
       max_tokens: 8 + Math.floor(this.#random() * 90),
       temperature: this.#random() < 0.3 ? 0 : 1,
       seed: value,
     };
+    const body = { content: String(value), ...params };
+    const begin = this.#world.now();
     const style = this.#random();
     if (style < 0.08) return this.#appendAsJson(list, { value, key, body });
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
@@ -98,7 +99,7 @@ export class ChaosClient {
       const [accepted, ...others] = attempts.filter(({ outcome }) => outcome === 'accepted');
       for (const { stream } of others) stream?.close();
       if (accepted?.stream !== undefined && accepted.turnId !== undefined)
-        return this.#follow(list.id, accepted.turnId, accepted.stream);
+        return this.#follow(list.id, accepted.turnId, accepted.stream, { params, begin });
       const isRefused = attempts.every(({ outcome }) => outcome === 'refused');
       // Some never ask again: their value is there or not, but not twice.
       if (!isRefused && this.#random() < 0.1) return;
@@ -107,7 +108,12 @@ export class ChaosClient {
     }
   }
 
-  async #follow(conversation: string, turnId: string, stream: TurnStream): Promise<void> {
+  async #follow(
+    conversation: string,
+    turnId: string,
+    stream: TurnStream,
+    asked: Pick<KnownTurn, 'params' | 'begin'>,
+  ): Promise<void> {
     const { client, tier } = { client: this.#name, tier: this.#tier };
     const cancelAt = this.#random() < 0.1 ? 1 + this.#random() * 20 : Infinity;
     let isCancelled = false;
@@ -121,8 +127,9 @@ export class ChaosClient {
       return dice < 0.03 ? 'move' : 'stay';
     };
     const reading = { client, conversation, turnId, tier, after: 0, stream, decide };
-    const { ids, numDone } = await readReply(this.#world, reading, (all) => this.#choose(all));
-    if (numDone > 0) this.#world.turns.push({ conversation, turnId, tier, ids: ids.slice(0, -1) });
+    const { ids, numDone, end } = await readReply(this.#world, reading, (all) => this.#choose(all));
+    if (numDone > 0)
+      this.#world.turns.push({ conversation, turnId, tier, ids: ids.slice(0, -1), end, ...asked });
   }
 
   async #appendAsJson(list: ListOfTurns, turn: Posted): Promise<void> {

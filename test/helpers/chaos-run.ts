@@ -14,6 +14,7 @@ import { observeState } from './chaos-final-state.ts';
 import type { StateObserver } from './chaos-final-state.ts';
 import { rage } from './chaos-nemesis.ts';
 import { readReply } from './chaos-reader.ts';
+import { replay } from './chaos-replay.ts';
 import { startChaosSystem } from './chaos-system.ts';
 import type { DeploymentKind } from './chaos-system.ts';
 import { World } from './chaos-world.ts';
@@ -93,6 +94,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     const ids = world.conversations.map(({ id }) => id);
     const { history } = world;
     let final = await observer.read(world.startedAt, ids);
+    await replay(world);
     let verdict = check(history, final);
     const suspects = verdict.anomalies.flatMap(({ conversation, turnId }) =>
       conversation === undefined || turnId === undefined ? [] : [{ conversation, turnId }],

@@ -9,6 +9,17 @@ export interface KnownTurn {
   readonly tier: Tier;
   /** Entries that some reader had, the last one left out; a later reader may begin behind any of them. */
   readonly ids: readonly number[];
+  /** What was asked for, but for the message. */
+  readonly params: SamplingParams;
+  /** First POST and end, ms. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface SamplingParams {
+  readonly max_tokens: number;
+  readonly temperature: number;
+  readonly seed: number;
 }
 
 export type Tier = 'free' | 'enterprise';

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { newConversationId, newTurnId } from '../../../contracts/ids.ts';
 import type { TurnId, UserId } from '../../../contracts/ids.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
+import { epochOf } from '../../../contracts/turn-log.ts';
 import type { TurnSubscription } from '../../../contracts/turn-log.ts';
 import { Turnstile } from '../../../gateway/turnstile.ts';
 import { TurnFeed } from '../../../gateway/turn-feed.ts';
@@ -111,3 +112,27 @@ describe('TurnFeed', () => {
 function fail(): void {
   throw new Error('the feed says that its turn is lost');
 }
+
+describe('a reader whose number the log does not have', () => {
+  const start = async (epoch: number, after: number): Promise<void> => {
+    const log = new MemoryTurnLog();
+    const [turnId, conversationId] = [newTurnId(), newConversationId()];
+    const owner = { userId: 'u' as UserId, conversationId };
+    const open = {
+      ...{ turn_id: turnId, user_turn_id: 'u', conversation_id: conversationId },
+      ...{ model: 'm', served_model: 's', pool: 'p' },
+    };
+    await log.restore(owner, turnId, epoch, [{ n: 1, type: 'open', data: open }]);
+    const deps = { turnLog: log, streams } as unknown as FeedDeps;
+    const handlers = { onEntries: () => true, onLost: () => undefined };
+    return new TurnFeed(deps, conversationId, turnId, after, handlers).start();
+  };
+
+  it('made it up, in the log of a first dispatch', async () => {
+    await expect(start(epochOf(1, 2), 58)).rejects.toMatchObject({ code: 'INVALID_LAST_EVENT_ID' });
+  });
+
+  it('should come again while a lost log is made again: it will have it', async () => {
+    await expect(start(epochOf(2, 1), 58)).rejects.toMatchObject({ code: 'STREAM_UNAVAILABLE' });
+  });
+});

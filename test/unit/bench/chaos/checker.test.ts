@@ -9,6 +9,7 @@ import type {
   Operation,
   PostOperation,
   ReadOperation,
+  ReplayOperation,
   StreamOperation,
 } from '../../../../bench/chaos/history.ts';
 
@@ -136,6 +137,10 @@ const first = <Op extends Operation['op']>(
 const call = (each: Partial<CallOperation>): CallOperation => ({
   ...{ op: 'call', ...place, what: 'read', begin: 0, end: 1, status: 200 },
   ...each,
+});
+const replayed = (text: string): ReplayOperation => ({
+  ...{ op: 'replay', conversation: 'c', turnId: 'a0', begin: 350, end: 360, text },
+  ...{ promptTokens: 5, completionTokens: 2 },
 });
 const fault: FaultOperation = {
   op: 'fault',
@@ -275,6 +280,16 @@ const CORRUPTIONS: readonly [string, readonly string[], (story: Story) => void][
     (story) => (logOf(story).numTokens = 3),
   ],
   [
+    'a turn says something else when it is generated again',
+    ['not-repeatable'],
+    (story) => story.history.push(replayed('one one two')),
+  ],
+  [
+    'a turn says the same with another number of tokens',
+    ['not-repeatable'],
+    (story) => story.history.push({ ...replayed('one two'), completionTokens: 3 }),
+  ],
+  [
     'a turn ended with an error',
     ['failed-turn', 'end-differs'],
     (story) => Object.assign(turnsOf(story)[1] ?? {}, { finishReason: 'error', errorCode: 'X' }),
@@ -376,6 +391,17 @@ describe('the checker', () => {
       stream({ ids: [1, 2], text: 'one', numDone: 0, hasLeft: true, finishReason: null }),
       stream({ ids: [], isJson: true, text: 'one two' }),
     );
+    expect(kindsOf(story)).toEqual([]);
+  });
+
+  it('lets a replay be the same, go on where the turn was cancelled, or have another prompt', () => {
+    const story = wellRun();
+    story.history.push(replayed('one two'), { ...replayed('other'), promptTokens: 6 });
+    expect(kindsOf(story)).toEqual([]);
+    Object.assign(turnsOf(story)[1] ?? {}, { finishReason: 'cancelled' });
+    first(story, 'stream').finishReason = 'cancelled';
+    story.history.push(call({ what: 'cancel', turnId: 'a0', status: 204 }));
+    story.history.push({ ...replayed('one two three'), completionTokens: 9 });
     expect(kindsOf(story)).toEqual([]);
   });
 
