@@ -22,7 +22,7 @@ import { waitFor } from '../../helpers/wait-for.ts';
 
 /** Cancels at random moments; 10,000 for the bar. */
 const CANCELS = Number(process.env['COLLOQUY_CANCELS'] ?? 48);
-const CLIENTS = 8;
+const CLIENTS = CANCELS > 1000 ? 24 : 8;
 const BODY = {
   content: 'Write a very long story about the sea.',
   max_tokens: 2000,
