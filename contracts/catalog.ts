@@ -30,12 +30,11 @@ const nativePool = z.strictObject({
   /** Tokens guessed ahead for one sequence in one step; 0 = no speculation. Never changes an answer. */
   max_draft_tokens: z.int().min(0).max(32),
   /**
-   * The kernels of all of the pool's workers; `auto` = the widest set of exact codes that each machine has, and all of those
-   * compute the same bits. `amx` computes others (docs/engine.md): a pool whose workers differ could not go on token-exactly.
+   * How weights meet activations (docs/engine.md), the same for all of the pool's workers: the two have different bits, and
+   * a reply must be able to go on at the token on any of them. `blocks` is fast on every machine, `rows` on those with AMX.
+   * `fastest` is `rows` on a machine with AMX and `blocks` on others: for pools whose machines are all alike.
    */
-  kernels: z
-    .enum(['auto', 'amx', 'avx512vnni', 'avx2', 'neon', 'scalar', 'scalar-bf16'])
-    .default('auto'),
+  arithmetic: z.enum(['blocks', 'rows', 'fastest']).default('blocks'),
   /**
    * A GGUF file of a smaller model with the same vocabulary, which guesses where the text has nothing to look up; with a
    * KV pool of its own. Left out = none.

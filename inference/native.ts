@@ -17,6 +17,11 @@ export const BLOCK_SIZE = 16;
 /** How keys and values are kept: two bytes each, or one and a scale for each head of a token. */
 export type KvFormat = 'f16' | 'q8';
 
+/** See docs/engine.md. The two have different bits, so all that go on with each other's replies need the same. */
+export type Arithmetic = 'blocks' | 'rows';
+/** `fastest`: `rows` where this machine has AMX, else `blocks`. */
+export type ArithmeticChoice = Arithmetic | 'fastest';
+
 export interface LoadOptions {
   /** A GGUF file. */
   readonly path: string;
@@ -29,7 +34,9 @@ export interface LoadOptions {
   readonly threads: number;
   /** A smaller model with the same vocabulary that guesses for this one, on the same threads; left out = none. */
   readonly draft?: DraftModelOptions | undefined;
-  /** A kernel set by name (docs/engine.md lists them); left out = the widest one of exact codes that this machine has. */
+  /** How weights meet activations, of the draft model's as well; left out = `blocks`. */
+  readonly arithmetic?: ArithmeticChoice | undefined;
+  /** A kernel set by name (docs/engine.md lists them), for comparisons; left out = the widest one that this machine has. */
   readonly kernels?: string | undefined;
 }
 
@@ -56,6 +63,7 @@ export interface ModelInfo {
   readonly numLayers: number;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
+  readonly arithmetic: Arithmetic;
   readonly kernels: string;
   readonly threads: number;
   readonly numBlocks: number;
@@ -83,6 +91,7 @@ interface Addon {
       blockSize: number;
       kvFormat: KvFormat;
       threads: number;
+      arithmetic: ArithmeticChoice;
       kernels: string;
       draft?: DraftModelOptions | undefined;
     },
@@ -158,8 +167,10 @@ export class NativeModel implements Executor {
   /** @throws AppError INVALID_REQUEST when the file is no model that can be served; the message says why */
   constructor(options: LoadOptions) {
     const { NativeModel: Model } = loadAddon();
-    const { kvFormat = 'f16', swapBytes = 0, kernels = '', ...others } = options;
-    const load = { ...others, kvFormat, swapBytes, blockSize: BLOCK_SIZE, kernels };
+    const { kvFormat = 'f16', swapBytes = 0, ...others } = options;
+    const { arithmetic = 'blocks', kernels = '' } = options;
+    const choice = { arithmetic, kernels, blockSize: BLOCK_SIZE };
+    const load = { ...others, kvFormat, swapBytes, ...choice };
     this.#model = translated(
       () =>
         new Model(load, (...outcome) => {

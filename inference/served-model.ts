@@ -4,7 +4,7 @@ import { chatTemplateOf } from './chat-template.ts';
 import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
-import type { DraftModelOptions, KvFormat } from './native.ts';
+import type { ArithmeticChoice, DraftModelOptions, KvFormat } from './native.ts';
 import { stopTokenIdsOf } from './stop-tokens.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
 import { TokenTable } from './tokenizer/token-table.ts';
@@ -23,7 +23,7 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
   /** 0 = one for each core. */
   readonly threads: number;
   /** See LoadOptions. */
-  readonly kernels?: string | undefined;
+  readonly arithmetic?: ArithmeticChoice | undefined;
   /** Upper bound; the model's own and the pool's size are others, and the only ones when it is left out. */
   readonly contextLength?: number | undefined;
 }
@@ -34,9 +34,9 @@ export interface ServedModelOptions extends Omit<EngineOptions, 'contextLength'>
  */
 export function createServedModel(options: ServedModelOptions): ServedModel {
   const { modelPath: path, kvPoolBytes, kvFormat, swapBytes, draft, ...others } = options;
-  const { threads, kernels, contextLength, ...engineOptions } = others;
+  const { threads, arithmetic, contextLength, ...engineOptions } = others;
   const memory = { kvPoolBytes, kvFormat, swapBytes };
-  const native = new NativeModel({ path, ...memory, draft, threads, kernels });
+  const native = new NativeModel({ path, ...memory, draft, threads, arithmetic });
   try {
     return serve(native, {
       ...engineOptions,

@@ -59,7 +59,7 @@ export function createPoolModel(options: PoolModelOptions): PoolModel {
     swapBytes: pool.swap_bytes,
     draft: draft && { path: inHome(config, draft.weights), kvPoolBytes: draft.kv_pool_bytes },
     threads: config.engine.threads,
-    kernels: pool.kernels === 'auto' ? '' : pool.kernels,
+    arithmetic: pool.arithmetic,
     contextLength: pool.context_length,
     maxNumBatchedTokens: pool.max_num_batched_tokens,
     maxNumSeqs: pool.max_num_seqs,

@@ -21,10 +21,17 @@ export interface OpenEngine {
 
 /** The caller closes the engine, which closes the model. */
 export function openEngine(
-  { model, threads, kernels, kvFormat }: BenchOptions,
+  { model, threads, arithmetic, kernels, kvFormat }: BenchOptions,
   { kvPoolBytes, ...settings }: EngineSettings,
 ): OpenEngine {
-  const native = new NativeModel({ path: model, kvPoolBytes, kvFormat, threads, kernels });
+  const native = new NativeModel({
+    path: model,
+    kvPoolBytes,
+    kvFormat,
+    threads,
+    arithmetic,
+    kernels,
+  });
   const engine = new StepEngine(native, {
     contextLength: native.contextLength,
     ...settings,

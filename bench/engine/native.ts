@@ -33,13 +33,15 @@ async function measure(name: string, runs: number, run: () => Promise<number>): 
 export async function runNative({
   model: path,
   threads,
+  arithmetic,
   kernels,
   pairs,
 }: BenchOptions): Promise<void> {
-  const model = new NativeModel({ path, kvPoolBytes: 512 << 20, threads, kernels });
+  const model = new NativeModel({ path, kvPoolBytes: 512 << 20, threads, arithmetic, kernels });
   report({
     bench: 'native',
     model: model.info.name,
+    arithmetic: model.info.arithmetic,
     kernels: model.info.kernels,
     threads: model.info.threads,
     ...machine(),

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { KvFormat } from '../../inference/native.ts';
+import type { ArithmeticChoice, KvFormat } from '../../inference/native.ts';
 
 export interface BenchOptions {
   /** A GGUF file. */
@@ -10,6 +10,7 @@ export interface BenchOptions {
   readonly threads: number;
   /** Interleaved pairs (A B A B …) of each comparison. */
   readonly pairs: number;
+  readonly arithmetic: ArithmeticChoice;
   /** A kernel set by name; empty = the widest this machine has. */
   readonly kernels: string;
   readonly kvFormat: KvFormat;
@@ -36,6 +37,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       pairs: { type: 'string', default: '5' },
       /** The native bench's word for the same. */
       runs: { type: 'string' },
+      arithmetic: { type: 'string', default: 'blocks' },
       kernels: { type: 'string', default: '' },
       kv: { type: 'string', default: 'f16' },
       out: { type: 'string', default: join(home(), 'bench') },
@@ -49,6 +51,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     ),
     threads: Number(values.threads),
     pairs: Number(values.runs ?? values.pairs),
+    arithmetic: values.arithmetic as ArithmeticChoice,
     kernels: values.kernels,
     kvFormat: values.kv === 'q8' ? 'q8' : 'f16',
     out: values.out,

@@ -37,6 +37,7 @@ export async function runPerplexity(options: BenchOptions): Promise<void> {
       kvPoolBytes: 64 << 20,
       kvFormat,
       threads: options.threads,
+      arithmetic: options.arithmetic,
       kernels: options.kernels,
     });
   const [native, inBytes] = [load('f16'), load('q8')];

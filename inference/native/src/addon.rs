@@ -24,6 +24,7 @@ use crate::draft::propose;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::kernels::Kernels;
+use crate::matrix::Arithmetic;
 use crate::tokenizer::Tokenizer;
 
 type StepResult = (
@@ -46,6 +47,8 @@ pub struct LoadOptions {
     pub kv_format: String,
     /// 0 = one for each core
     pub threads: u32,
+    /// `blocks`, `rows`, or `fastest`, see `Kernels::fastest`; the draft model's too
+    pub arithmetic: String,
     /// A kernel set by name, for comparisons; empty = the widest
     pub kernels: String,
     pub draft: Option<DraftOptions>,
@@ -61,6 +64,7 @@ pub struct ModelInfo {
     pub num_layers: u32,
     pub bos_token_id: Option<u32>,
     pub eos_token_id: Option<u32>,
+    pub arithmetic: String,
     pub kernels: String,
     pub threads: u32,
     pub num_blocks: u32,
@@ -107,12 +111,15 @@ impl NativeModel {
     #[napi(constructor)]
     pub fn new(options: LoadOptions, on_step: Function<'_, Outcome, ()>) -> napi::Result<Self> {
         let on_step: StepCallback = on_step.build_threadsafe_function().build()?;
+        let arithmetic = arithmetic_named(&options.arithmetic)?;
+        let kernels = kernels_named(arithmetic, &options.kernels)?;
         let Loaded {
             tokenizer,
             model,
             mut pool,
         } = load(
             &options.path,
+            arithmetic,
             options.kv_pool_bytes,
             options.swap_bytes,
             options.block_size,
@@ -120,7 +127,6 @@ impl NativeModel {
         )?;
         let block_copy_ms = pool.measure_copy() * 1000.0;
         let threads = num_threads(options.threads);
-        let kernels = kernels_named(&options.kernels)?;
         let executor = CpuExecutor::new(model, pool, kernels, threads);
         let draft = options
             .draft
@@ -279,6 +285,7 @@ fn describe(
         num_layers: shape.num_layers as u32,
         bos_token_id: tokenizer.bos_id,
         eos_token_id: tokenizer.eos_id,
+        arithmetic: executor.kernels().arithmetic.name().to_owned(),
         kernels: executor.kernels().name.to_owned(),
         threads: threads as u32,
         num_blocks: executor.pool().num_blocks as u32,
@@ -298,10 +305,21 @@ fn num_threads(wanted: u32) -> usize {
     }
 }
 
+fn arithmetic_named(name: &str) -> napi::Result<Arithmetic> {
+    if name == "fastest" {
+        return Ok(Kernels::fastest());
+    }
+    let all = [Arithmetic::Blocks, Arithmetic::Rows].into_iter();
+    let mut named = all.filter(|each| each.name() == name);
+    named
+        .next()
+        .ok_or_else(|| to_napi(Error::new(format!("there is no arithmetic {name}"))))
+}
+
 /// Empty = the widest set.
-fn kernels_named(name: &str) -> napi::Result<Kernels> {
+fn kernels_named(arithmetic: Arithmetic, name: &str) -> napi::Result<Kernels> {
     let wanted = Some(name).filter(|name| !name.is_empty());
-    Kernels::detect(wanted).ok_or_else(|| {
+    Kernels::detect(arithmetic, wanted).ok_or_else(|| {
         to_napi(Error::new(format!(
             "this processor has no kernels named {name}"
         )))

@@ -14,6 +14,7 @@ use crate::executor::Executor;
 use crate::gguf::{Gguf, TensorType};
 use crate::kernels::Kernels;
 use crate::kv_pool::{KvFormat, KvPool};
+use crate::matrix::Arithmetic;
 use crate::model::Model;
 use crate::test_model::{Random, tiny_llama};
 use crate::tokenizer::Tokenizer;
@@ -122,7 +123,7 @@ fn load_and_step(bytes: &[u8], kernels: Kernels) -> Result<bool> {
     let gguf = Gguf::from_bytes(bytes)?;
     let tokenizer = Tokenizer::load(&gguf)?;
     let _ = tokenizer.encode("AB C");
-    let model = Model::load(&gguf)?;
+    let model = Model::load(&gguf, Arithmetic::Blocks)?;
     let layout = model.shape.block_layout(16, KvFormat::F16);
     let pool = KvPool::new(layout.bytes_per_token() * 16, 0, layout)?;
     let count = model.shape.context_length.min(3);
@@ -155,7 +156,7 @@ fn load_and_step(bytes: &[u8], kernels: Kernels) -> Result<bool> {
 }
 
 fn run(first: u64, count: u64, case_under_way: &AtomicU64) -> Report {
-    let kernels = Kernels::available()[0];
+    let kernels = Kernels::available(Arithmetic::Blocks)[0];
     let origins = TensorType::ALL.map(Origin::new);
     let mut report = Report::default();
     for case in first..first + count {

@@ -1,15 +1,19 @@
 //! Weight matrices in the layout the kernels read. Owns the repacked bytes; the file's own layout is not kept.
 
 mod block;
+mod codes;
 mod decode;
 mod layout;
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use half::{bf16, f16};
 
 pub use self::block::{RowBlock, f32_at};
-pub use self::layout::{BLOCK, FloatLayout, Layout, QuantLayout, TILE};
+pub use self::layout::{Arithmetic, BLOCK, FloatLayout, Layout, QuantLayout, TILE};
+pub use self::rows::{BLOCK_SCALES, ROW_SCALES, RowCodes};
+use self::rows::{MAX_COLUMNS, row_scale, scale_at};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Tensor, TensorType};
 use crate::huge_pages::Buffer;
@@ -25,13 +29,20 @@ pub struct Matrix {
 
 impl Matrix {
     /// Repacks a tensor of `num_rows` × `num_columns`. Fails when its shape is another.
-    pub fn load(gguf: &Gguf, name: &str, num_rows: usize, num_columns: usize) -> Result<Self> {
-        Self::load_ordered(gguf, name, num_rows, num_columns, |row| row)
+    pub fn load(
+        gguf: &Gguf,
+        arithmetic: Arithmetic,
+        name: &str,
+        num_rows: usize,
+        num_columns: usize,
+    ) -> Result<Self> {
+        Self::load_ordered(gguf, arithmetic, name, num_rows, num_columns, |row| row)
     }
 
     /// As `load`, but row `r` is row `order(r)` of the file; `order` is a permutation.
     pub fn load_ordered(
         gguf: &Gguf,
+        arithmetic: Arithmetic,
         name: &str,
         num_rows: usize,
         num_columns: usize,
@@ -44,19 +55,30 @@ impl Matrix {
                 "tensor {name} is {rows} × {columns}, expected {num_rows} × {num_columns}"
             )));
         }
-        let layout = Layout::of(tensor.kind);
+        let layout = Layout::of(tensor.kind, arithmetic);
+        if matches!(layout, Layout::Rows(_)) && num_columns > MAX_COLUMNS {
+            return Err(Error::new(format!(
+                "tensor {name} has {num_columns} columns, the arithmetic of rows takes {MAX_COLUMNS}"
+            )));
+        }
         let bytes = gguf.room(num_rows.div_ceil(TILE) * layout.tile_bytes(num_columns))?;
-        Ok(Self::repack(tensor, gguf.bytes(tensor), order, bytes))
+        Ok(Self::repack(
+            layout,
+            tensor,
+            gguf.bytes(tensor),
+            order,
+            bytes,
+        ))
     }
 
     fn repack(
+        layout: Layout,
         tensor: &Tensor,
         source: &[u8],
         order: impl Fn(usize) -> usize,
         mut bytes: Buffer<u8>,
     ) -> Self {
         let (num_rows, num_columns) = (tensor.num_rows(), tensor.row_len());
-        let layout = Layout::of(tensor.kind);
         let tile_bytes = layout.tile_bytes(num_columns);
         let row_bytes = source.len() / num_rows;
         for row in 0..num_rows {
@@ -68,6 +90,18 @@ impl Matrix {
                     let blocks = tile.chunks_exact_mut(layout.block_bytes());
                     for (index, block) in blocks.enumerate() {
                         decode::decode(tensor.kind, from, index).write(layout, block, row % TILE);
+                    }
+                }
+                Layout::Rows(layout) => {
+                    let blocks = 0..num_columns / BLOCK;
+                    let decoded = blocks.map(|index| decode::decode(tensor.kind, from, index));
+                    let decoded: Vec<_> = decoded.collect();
+                    let scale = row_scale(layout, &decoded);
+                    let (scales, tile) = tile.split_at_mut(ROW_SCALES);
+                    scales[row % TILE * 4..][..4].copy_from_slice(&scale.to_le_bytes());
+                    let blocks = tile.chunks_exact_mut(layout.row_block_bytes());
+                    for (block, decoded) in blocks.zip(&decoded) {
+                        RowCodes::new(layout, decoded, scale).write(layout, block, row % TILE);
                     }
                 }
                 Layout::Float(layout) => {
@@ -98,7 +132,7 @@ impl Matrix {
         &self.bytes[start..start + self.tile_bytes]
     }
 
-    /// Writes row `row` as floats; `out` has `num_columns` places.
+    /// Writes row `row` as floats, in the arithmetic of rows to 16 bits; `out` has `num_columns` places.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         let (tile, lane) = (self.tile(row / TILE), row % TILE);
         match self.layout {
@@ -106,6 +140,13 @@ impl Matrix {
                 let blocks = tile.chunks_exact(layout.block_bytes());
                 for (out, block) in out.as_chunks_mut().0.iter_mut().zip(blocks) {
                     *out = RowBlock::read(layout, block, lane).values(layout);
+                }
+            }
+            Layout::Rows(layout) => {
+                let scale = scale_at(tile, lane);
+                let blocks = tile[ROW_SCALES..].chunks_exact(layout.row_block_bytes());
+                for (out, block) in out.as_chunks_mut().0.iter_mut().zip(blocks) {
+                    *out = RowCodes::read(layout, block, lane).values(layout, scale);
                 }
             }
             Layout::Float(layout) => {

@@ -13,7 +13,7 @@ use self::rope::{RopeTable, rope_tables};
 pub use self::shape::Shape;
 use crate::error::Result;
 use crate::gguf::Gguf;
-use crate::matrix::{Matrix, load_vector};
+use crate::matrix::{Arithmetic, Matrix, load_vector};
 
 pub struct Model {
     pub shape: Shape,
@@ -27,19 +27,25 @@ pub struct Model {
 
 impl Model {
     /// Fails with a sentence on what is missing, of another shape, or not supported.
-    pub fn load(gguf: &Gguf) -> Result<Self> {
+    pub fn load(gguf: &Gguf, arithmetic: Arithmetic) -> Result<Self> {
         let shape = Shape::read(gguf)?;
         let (width, vocab) = (shape.width, shape.vocab_size);
         let layers = (0..shape.num_layers)
-            .map(|layer| LayerWeights::load(gguf, &shape, layer))
+            .map(|layer| LayerWeights::load(gguf, arithmetic, &shape, layer))
             .collect::<Result<Vec<_>>>()?;
         let head = if gguf.has_tensor("output.weight") {
-            Some(Matrix::load(gguf, "output.weight", vocab, width)?)
+            Some(Matrix::load(
+                gguf,
+                arithmetic,
+                "output.weight",
+                vocab,
+                width,
+            )?)
         } else {
             None
         };
         Ok(Self {
-            embedding: Matrix::load(gguf, "token_embd.weight", vocab, width)?,
+            embedding: Matrix::load(gguf, arithmetic, "token_embd.weight", vocab, width)?,
             layers,
             final_norm: load_vector(gguf, "output_norm.weight", width)?,
             head,

@@ -5,8 +5,6 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 
 use crate::huge_pages::{Buffer, Plain, zeroed};
-use crate::kernels::bf16::TileBlock;
-use crate::matrix::BLOCK;
 
 /// Hands out overlapping mutable views without a lock; the phases of a step decide who may touch what.
 pub struct Shared<T> {
@@ -65,6 +63,16 @@ impl<T: Plain> Shared<T> {
         unsafe { std::slice::from_raw_parts_mut(self.at.add(start), len) }
     }
 
+    /// Where `len` values from `start` on are, for threads that share them by parts of each.
+    pub fn pointer(&self, start: usize, len: usize) -> *mut T {
+        assert!(
+            start.checked_add(len).is_some_and(|end| end <= self.len),
+            "a view beyond its buffer"
+        );
+        // SAFETY: in range by the check above.
+        unsafe { self.at.add(start) }
+    }
+
     /// Writes values to places that are `stride` apart, from `start` on.
     ///
     /// # Safety
@@ -80,24 +88,6 @@ impl<T: Plain> Shared<T> {
         for (index, value) in values.into_iter().enumerate() {
             // SAFETY: up to the last in range by the check above; exclusive by the caller's promise.
             unsafe { *self.at.add(start + index * stride) = value };
-        }
-    }
-}
-
-impl Shared<TileBlock> {
-    /// Row `row` of block `block`: threads that fill a block share it by rows.
-    ///
-    /// # Safety
-    /// As of `slice`, for this row.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn row(&self, block: usize, row: usize) -> &mut [u16; BLOCK] {
-        assert!(block < self.len && row < 16, "a view beyond its buffer");
-        // SAFETY: in range by the check above, valid as long as self; exclusive by the caller's promise. No reference to
-        // the whole block is made.
-        unsafe {
-            &mut *(&raw mut (*self.at.add(block)).0)
-                .cast::<[u16; BLOCK]>()
-                .add(row)
         }
     }
 }

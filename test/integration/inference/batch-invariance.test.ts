@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { BLOCK_SIZE, NativeModel } from '../../../inference/native.ts';
-import type { DraftModelOptions, KvFormat, LoadOptions } from '../../../inference/native.ts';
+import type {
+  Arithmetic,
+  DraftModelOptions,
+  KvFormat,
+  LoadOptions,
+} from '../../../inference/native.ts';
 import {
   engineSchedules,
   MAX_PROMPT_TOKENS,
@@ -80,10 +85,16 @@ class InvarianceCheck {
   readonly #alone: NativeModel;
   readonly #references = new Map<number, Reference>();
 
-  constructor(path: string, draft: DraftModelOptions, numBlocks: number, kvFormat: KvFormat) {
+  constructor(
+    path: string,
+    draft: DraftModelOptions,
+    numBlocks: number,
+    kvFormat: KvFormat,
+    arithmetic: Arithmetic = 'blocks',
+  ) {
     // Other threads, other places in the pool: neither may matter.
-    this.#alone = load({ path, threads: 1, kvFormat }, numBlocks);
-    this.#model = load({ path, threads: 2, kvFormat, draft }, numBlocks);
+    this.#alone = load({ path, threads: 1, kvFormat, arithmetic }, numBlocks);
+    this.#model = load({ path, threads: 2, kvFormat, arithmetic, draft }, numBlocks);
   }
 
   get vocabSize(): number {
@@ -283,9 +294,14 @@ describe('the bits of a row’s logits', () => {
 });
 
 describeWithModel('the bits of a row’s logits on real weights', () => {
-  it.each(['f16', 'q8'] as const)(
-    'are the same in any schedule with keys and values in %s',
-    async (kvFormat) => {
+  it.each([
+    ['f16', 'blocks'],
+    ['q8', 'blocks'],
+    ['f16', 'rows'],
+    ['q8', 'rows'],
+  ] as const)(
+    'are the same in any schedule with keys and values in %s and the arithmetic of %s',
+    async (kvFormat, arithmetic) => {
       const maxOutputTokens = 12;
       const minBlocks = blocksFor(MAX_PROMPT_TOKENS + maxOutputTokens) + 2;
       const draft = { path: MODEL_PATH, kvPoolBytes: 1 << 23 };
@@ -295,6 +311,7 @@ describeWithModel('the bits of a row’s logits on real weights', () => {
         draft,
         bounds.maxBlocks + bounds.minBlocks,
         kvFormat,
+        arithmetic,
       );
       try {
         await compareSchedules(check, bounds, Math.ceil(NUM_SCHEDULES / 80));

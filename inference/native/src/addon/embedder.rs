@@ -11,6 +11,7 @@ use super::{kernels_named, num_threads, to_napi};
 use crate::cpu::encoder::CpuEncoder;
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::matrix::Arithmetic;
 use crate::model::EncoderModel;
 use crate::tokenizer::Tokenizer;
 
@@ -53,7 +54,7 @@ impl NativeEmbedder {
         let model = EncoderModel::load(&gguf).map_err(to_napi)?;
         let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
         let marks = tokenizer.text_marks(&gguf).map_err(to_napi)?;
-        let kernels = kernels_named(&options.kernels)?;
+        let kernels = kernels_named(Arithmetic::Blocks, &options.kernels)?;
         let threads = num_threads(options.threads);
         let shape = model.shape.clone();
         let info = EmbedderInfo {

@@ -9,6 +9,7 @@ use crate::cpu::CpuExecutor;
 use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::kv_pool::{KvFormat, KvPool};
+use crate::matrix::Arithmetic;
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
@@ -37,6 +38,7 @@ pub struct Loaded {
 
 pub fn load(
     path: &str,
+    arithmetic: Arithmetic,
     kv_pool_bytes: f64,
     swap_bytes: f64,
     block_size: u32,
@@ -44,7 +46,7 @@ pub fn load(
 ) -> napi::Result<Loaded> {
     let gguf = Gguf::open(Path::new(path)).map_err(to_napi)?;
     let tokenizer = Tokenizer::load(&gguf).map_err(to_napi)?;
-    let model = Model::load(&gguf).map_err(to_napi)?;
+    let model = Model::load(&gguf, arithmetic).map_err(to_napi)?;
     let are_sizes = [kv_pool_bytes, swap_bytes]
         .iter()
         .all(|bytes| bytes.is_finite() && *bytes >= 0.0);
@@ -78,6 +80,7 @@ pub fn load_draft(
 ) -> napi::Result<CpuExecutor> {
     let draft = load(
         &options.path,
+        target.kernels().arithmetic,
         options.kv_pool_bytes,
         0.0,
         block_size,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::kv_pool::KvFormat;
+use crate::matrix::Arithmetic;
 use crate::model::Model;
 use crate::test_model::tiny_llama;
 
@@ -37,7 +38,7 @@ fn sound() -> Batch {
 
 fn outcome(change: impl Fn(&mut Batch)) -> Result<()> {
     let gguf = Gguf::from_bytes(&tiny_llama(1, TensorType::Q8_0).build()).unwrap();
-    let shape = Model::load(&gguf).unwrap().shape;
+    let shape = Model::load(&gguf, Arithmetic::Blocks).unwrap().shape;
     let pool = KvPool::new(1 << 16, 1 << 12, shape.block_layout(4, KvFormat::F16)).unwrap();
     let mut batch = sound();
     change(&mut batch);

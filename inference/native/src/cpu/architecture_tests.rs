@@ -5,7 +5,7 @@ use super::tests::{Sequence, executor_with, step};
 use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::kv_pool::KvFormat;
-use crate::matrix::load_vector;
+use crate::matrix::{Arithmetic, load_vector};
 use crate::test_model::{GgufBuilder, fixture, tiny_llama};
 
 const NAMES: [&str; 4] = ["llama3", "qwen2", "qwen3", "gemma3"];
@@ -28,7 +28,7 @@ fn sequence(gguf: &Gguf, first_block: i32) -> Sequence {
 
 /// Logits of the whole sequence in one step, on one thread of the scalar set.
 fn alone(gguf: &Gguf, format: KvFormat) -> Vec<Vec<u32>> {
-    let scalar = Kernels::detect(Some("scalar")).unwrap();
+    let scalar = Kernels::detect(Arithmetic::Blocks, Some("scalar")).unwrap();
     let mut sequence = sequence(gguf, 0);
     step(
         &mut executor_with(format, gguf, scalar, 1),
@@ -62,7 +62,7 @@ fn every_architecture_has_the_same_bits_for_every_set_and_number_of_threads() {
     for (name, format) in every_case() {
         let gguf = fixture(name);
         let expected = alone(&gguf, format);
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             for num_threads in 1..=3 {
                 let mut sequence = sequence(&gguf, 0);
                 let mut executor = executor_with(format, &gguf, kernels, num_threads);
@@ -79,7 +79,8 @@ fn no_architecture_depends_on_chunks_or_neighbours() {
         let gguf = fixture(name);
         let expected = alone(&gguf, format);
         for chunk in [1, 3, 8, 17, 40] {
-            let mut executor = executor_with(format, &gguf, Kernels::available()[0], 2);
+            let mut executor =
+                executor_with(format, &gguf, Kernels::available(Arithmetic::Blocks)[0], 2);
             let mut one = sequence(&gguf, 50);
             let mut neighbours = [Sequence::new(2, 48, 0..12), Sequence::new(3, 48, 30..42)];
             let mut logits = Vec::new();
@@ -113,7 +114,7 @@ fn keys_and_values_in_bytes_move_logits_a_little_and_take_half_the_memory() {
             "{name}: {}",
             error / size
         );
-        let shape = Model::load(&gguf).unwrap().shape;
+        let shape = Model::load(&gguf, Arithmetic::Blocks).unwrap().shape;
         let [full, half] = FORMATS.map(|format| shape.block_layout(16, format).bytes_per_token());
         // Behind each head's bytes are the two of its scale.
         let scales = 4 * shape.num_layers * shape.num_kv_heads;
@@ -140,7 +141,8 @@ fn what_is_missing_or_not_supported_is_named() {
     let refusal = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = std::fs::read(crate::test_model::fixture_path(name)).unwrap();
         change(&mut bytes);
-        let loaded = Gguf::from_bytes(&bytes).and_then(|gguf| Model::load(&gguf));
+        let loaded =
+            Gguf::from_bytes(&bytes).and_then(|gguf| Model::load(&gguf, Arithmetic::Blocks));
         loaded.err().expect("it was loaded").to_string()
     };
     for (name, from, to, expected) in [
@@ -182,7 +184,9 @@ fn relatives_that_would_answer_wrongly_are_refused() {
         let mut file = tiny_llama(1, TensorType::F32);
         change(&mut file);
         let gguf = Gguf::from_bytes(&file.build()).unwrap();
-        Model::load(&gguf).err().map(|error| error.to_string())
+        Model::load(&gguf, Arithmetic::Blocks)
+            .err()
+            .map(|error| error.to_string())
     };
     let key = "llama.final_logit_softcapping";
     let refused = refusal(&|file| file.float(key, 30.0)).unwrap();

@@ -2,7 +2,7 @@
 
 use super::step::Step;
 use crate::batch::Batch;
-use crate::kernels::bf16::PASS;
+use crate::kernels::rows::PASS;
 use crate::kernels::{quant_head, query_scale};
 use crate::kv_pool::{BlockLayout, KvFormat};
 use crate::matrix::TILE;

@@ -4,9 +4,9 @@
 use std::sync::atomic::Ordering;
 
 use super::workspace::{Activations, Own};
-use crate::kernels::bf16::{PASS, TOKENS, TileBlock};
+use crate::kernels::rows::{PASS, TileBlock, WIDE, row_scales};
 use crate::kernels::{Kernels, PANEL, TileOutput};
-use crate::matrix::{BLOCK, Layout, Matrix, TILE};
+use crate::matrix::{Arithmetic, Layout, Matrix, TILE};
 
 /// Products of some rows of `input` on one thread.
 pub struct Products<'a> {
@@ -20,7 +20,7 @@ pub struct Products<'a> {
 pub struct Opened<'a> {
     matrix: &'a Matrix,
     tile: usize,
-    /// Its weights in bf16; none when the kernels read the tile itself.
+    /// Its weights as bytes; none when the kernels read the tile itself.
     expanded: &'a [TileBlock],
 }
 
@@ -35,12 +35,12 @@ impl<'a> Products<'a> {
         input: &'a Activations,
         num_rows: usize,
     ) -> Self {
-        if let Some(bf16) = &kernels.bf16 {
-            let rows = num_rows.min(TOKENS);
+        if kernels.arithmetic == Arithmetic::Rows {
+            let rows = num_rows.min(PANEL);
             if own.register_rows.load(Ordering::Relaxed) != rows {
                 own.register_rows.store(rows, Ordering::Relaxed);
                 // SAFETY: as above.
-                unsafe { (bf16.begin)(rows) };
+                unsafe { (kernels.rows.begin)(rows) };
             }
         }
         Self {
@@ -59,13 +59,13 @@ impl<'a> Products<'a> {
     /// Tiles in different slots are open at the same time.
     pub fn open(&self, matrix: &'a Matrix, tile: usize, slot: usize) -> Opened<'a> {
         let mut expanded: &[TileBlock] = &[];
-        if let (Some(bf16), Layout::Quant(layout)) = (&self.kernels.bf16, matrix.layout)
-            && self.num_rows > TOKENS
+        if let Layout::Rows(layout) = matrix.layout
+            && self.num_rows > self.kernels.rows.few
         {
-            let len = matrix.num_columns / BLOCK;
+            let len = matrix.num_columns.div_ceil(WIDE);
             unsafe {
                 let blocks = self.own.expanded.slice(slot * len, len);
-                (bf16.expand)(layout)(matrix.tile(tile), blocks);
+                (self.kernels.rows.expand)(layout)(matrix.tile(tile), blocks);
                 expanded = blocks;
             }
         }
@@ -81,20 +81,20 @@ impl<'a> Products<'a> {
         let count = PASS.min(self.num_rows - first);
         let out = unsafe { self.own.products.slice(place * PASS, PASS) };
         let (matrix, width) = (opened.matrix, opened.matrix.num_columns);
-        match (matrix.layout, &self.kernels.bf16) {
-            (Layout::Quant(layout), Some(bf16)) => unsafe {
-                let (register, num_registers) = (first / TOKENS, count.div_ceil(TOKENS));
-                let tokens = self.input.registers(register, num_registers, width);
+        if let Layout::Rows(layout) = matrix.layout {
+            unsafe {
+                let digits = self.input.digits(first, count, width);
+                let (tile, out) = (matrix.tile(opened.tile), &mut out[..count]);
                 if opened.expanded.is_empty() {
-                    (bf16.multiply_few)(layout)(matrix.tile(opened.tile), tokens, out);
+                    (self.kernels.rows.multiply)(layout)(tile, &digits, out);
                 } else {
-                    (bf16.multiply)(opened.expanded, tokens, out);
+                    let scales = row_scales(tile);
+                    (self.kernels.rows.multiply_expanded)(&scales, opened.expanded, &digits, out);
                 }
-            },
-            _ => {
-                for (index, out) in out[..count].chunks_mut(PANEL).enumerate() {
-                    self.panel(opened, first / PANEL + index, out);
-                }
+            }
+        } else {
+            for (index, out) in out[..count].chunks_mut(PANEL).enumerate() {
+                self.panel(opened, first / PANEL + index, out);
             }
         }
         &mut out[..count]
@@ -111,6 +111,7 @@ impl<'a> Products<'a> {
                     let blocks = self.input.panel(panel, width);
                     kernel(matrix.tile(opened.tile), blocks, count, &mut sums);
                 }
+                Layout::Rows(_) => unreachable!("multiplied pass by pass"),
                 Layout::Float(layout) => {
                     let token = |index: usize| -> &[f32] {
                         let row = panel * PANEL + index.min(count - 1);

@@ -13,13 +13,26 @@ const CACHED_TILES: usize = 4;
 
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
-    /// Normalises and quantises residual rows `source(0)` … and runs `work` on every unit with them. A panel of them or
-    /// less is normalised by each thread for itself; more are shared out in a phase of their own.
+    /// Normalises and quantises residual rows `source(0)` … and runs `work` on every unit with them.
     pub fn normalised(
         &self,
         weight: &[f32],
         num_rows: usize,
         source: impl Fn(usize) -> usize,
+        num_units: usize,
+        work: impl FnMut(&Activations, usize),
+    ) {
+        let norm = |row, input: &Activations| self.norm(weight, source(row), input, row);
+        self.prepared(&self.work.input, num_rows, norm, num_units, work);
+    }
+
+    /// Prepares rows 0 … of an input with `prepare(row, input)` and runs `work` on every unit with them. A panel of them or less
+    /// is prepared by each thread for itself; more are shared out in a phase of their own, and lie in `shared`.
+    pub fn prepared(
+        &self,
+        shared: &Activations,
+        num_rows: usize,
+        prepare: impl Fn(usize, &Activations),
         num_units: usize,
         mut work: impl FnMut(&Activations, usize),
     ) {
@@ -27,21 +40,17 @@ impl Step<'_> {
             return;
         }
         let is_own = num_rows <= PANEL;
-        let input = if is_own {
-            &self.own().input
-        } else {
-            &self.work.input
-        };
-        let norm = |row| self.norm(weight, source(row), input, row);
+        let input = if is_own { &self.own().input } else { shared };
+        let prepare = |row| prepare(row, input);
         if !is_own {
             self.member
-                .each(num_rows, PANEL, |rows| rows.for_each(norm));
+                .each(num_rows, PANEL, |rows| rows.for_each(prepare));
         }
         let mut is_ready = !is_own;
         self.member
             .each(num_units, self.chunk(num_units, num_rows), |units| {
                 if !is_ready {
-                    (0..num_rows).for_each(norm);
+                    (0..num_rows).for_each(prepare);
                     is_ready = true;
                 }
                 for unit in units {

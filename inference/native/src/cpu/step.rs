@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::error::Result;
 use crate::kernels::{Kernels, PANEL};
 use crate::kv_pool::BlockLayout;
-use crate::matrix::{BLOCK, Matrix, TILE};
+use crate::matrix::{BLOCK, Layout, Matrix, TILE};
 use crate::model::{Gate, LayerWeights, Model};
 use crate::shared::Shared;
 use crate::threads::Member;
@@ -115,20 +115,29 @@ impl Step<'_> {
         let num_tokens = self.batch.num_tokens();
         let num_tiles = matrix.num_tiles();
         let width = self.model.shape.width;
-        self.member
-            .each(num_tiles, self.chunk(num_tiles, num_tokens), |tiles| {
-                for tile in tiles {
-                    self.project(matrix, tile, input, num_tokens, |token, values| {
-                        let at = token * width + tile * TILE;
-                        if norm.is_some() {
-                            let to = unsafe { self.work.projected.slice(at, TILE) };
-                            to.copy_from_slice(values);
-                        } else {
-                            self.add(at, values);
-                        }
-                    });
+        let work = |input: &Activations, tile: usize| {
+            self.project(matrix, tile, input, num_tokens, |token, values| {
+                let at = token * width + tile * TILE;
+                if norm.is_some() {
+                    let to = unsafe { self.work.projected.slice(at, TILE) };
+                    to.copy_from_slice(values);
+                } else {
+                    self.add(at, values);
                 }
             });
+        };
+        if matches!(matrix.layout, Layout::Rows(_)) {
+            let len = matrix.num_columns;
+            let split = |token, to: &Activations| unsafe {
+                to.split(self.kernels, token, input.values(token, 0, len, len));
+            };
+            self.prepared(input, num_tokens, split, num_tiles, work);
+        } else {
+            let chunk = self.chunk(num_tiles, num_tokens);
+            self.member.each(num_tiles, chunk, |tiles| {
+                tiles.for_each(|tile| work(input, tile));
+            });
+        }
         let Some(norm) = norm else { return };
         let epsilon = self.model.shape.norm_epsilon;
         self.member.each(num_tokens, PANEL, |tokens| {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::kv_pool::KvFormat;
+use crate::matrix::Arithmetic;
 use crate::test_model::{Random, tiny_llama};
 
 const BLOCK_SIZE: usize = 4;
@@ -21,7 +22,7 @@ pub fn executor_with(
     kernels: Kernels,
     num_threads: usize,
 ) -> CpuExecutor {
-    let model = Model::load(gguf).unwrap();
+    let model = Model::load(gguf, kernels.arithmetic).unwrap();
     let layout = model.shape.block_layout(BLOCK_SIZE, format);
     let bytes = layout.bytes_per_token() * BLOCK_SIZE * NUM_BLOCKS;
     let pool = KvPool::new(bytes, bytes, layout).unwrap();
@@ -82,47 +83,27 @@ pub fn step(executor: &mut CpuExecutor, parts: &mut [(&mut Sequence, usize)]) ->
         .collect()
 }
 
-/// Logits of a 23-token sequence computed alone, in one step, by the scalar set on one thread.
-fn reference(kind: TensorType) -> Vec<Vec<u32>> {
-    reference_of(kind, "scalar")
+const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::Blocks, Arithmetic::Rows];
+
+fn widest(arithmetic: Arithmetic) -> Kernels {
+    Kernels::available(arithmetic)[0]
 }
 
-fn reference_of(kind: TensorType, set: &str) -> Vec<Vec<u32>> {
-    let scalar = Kernels::detect(Some(set)).unwrap();
-    let mut sequence = Sequence::new(1, 23, 0..6);
-    step(&mut executor(kind, scalar, 1), &mut [(&mut sequence, 23)])
-}
-
-#[test]
-fn bf16_logits_are_the_same_bits_for_every_set_chunk_neighbour_and_number_of_threads() {
-    for kind in [TensorType::Q4_1, TensorType::Q6_K, TensorType::F16] {
-        let expected = reference_of(kind, "scalar-bf16");
-        for (kernels, num_threads) in Kernels::with_bf16().into_iter().zip([2, 1]) {
-            for chunk in [1, 5, 16, 23] {
-                let mut executor = executor(kind, kernels, num_threads);
-                let mut sequence = Sequence::new(1, 23, 0..6);
-                let mut neighbour = Sequence::new(2, 60, 12..28);
-                let mut logits = Vec::new();
-                while sequence.computed < 23 {
-                    let count = chunk.min(23 - sequence.computed);
-                    let parts = &mut [(&mut neighbour, 2), (&mut sequence, count)];
-                    logits.extend_from_slice(&step(&mut executor, parts)[2..]);
-                }
-                assert!(
-                    logits == expected,
-                    "{kind:?} {}, chunks of {chunk}",
-                    kernels.name
-                );
-            }
-        }
-    }
+/// Logits of a sequence computed alone, in one step, by the scalar set on one thread.
+fn reference(arithmetic: Arithmetic, kind: TensorType, len: usize) -> Vec<Vec<u32>> {
+    let scalar = Kernels::detect(arithmetic, Some("scalar")).unwrap();
+    let mut sequence = Sequence::new(1, len, 0..20);
+    step(&mut executor(kind, scalar, 1), &mut [(&mut sequence, len)])
 }
 
 #[test]
 fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {
-    for kind in TensorType::ALL {
-        let expected = reference(kind);
-        for kernels in Kernels::available() {
+    for (kind, arithmetic) in TensorType::ALL
+        .into_iter()
+        .flat_map(|kind| ARITHMETICS.map(|arithmetic| (kind, arithmetic)))
+    {
+        let expected = reference(arithmetic, kind, 23);
+        for kernels in Kernels::available(arithmetic) {
             // How work is shared out does not depend on the format: one is enough for every number of threads.
             let most = if kind == TensorType::Q4_1 { 4 } else { 2 };
             for num_threads in 1..=most {
@@ -133,7 +114,7 @@ fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {
                 );
                 assert!(
                     logits == expected,
-                    "{kind:?} {} × {num_threads}",
+                    "{arithmetic:?} {kind:?} {} × {num_threads}",
                     kernels.name
                 );
             }
@@ -141,32 +122,39 @@ fn logits_are_the_same_bits_for_every_set_and_number_of_threads() {
     }
 }
 
+/// Steps of up to 63 tokens: more than one pass of the products.
 #[test]
 fn logits_do_not_depend_on_chunks_blocks_or_neighbours() {
-    let expected = reference(TensorType::Q4_1);
-    for chunk in [1, 2, 5, 8, 16, 23] {
-        let mut executor = executor(TensorType::Q4_1, Kernels::available()[0], 2);
-        let mut sequence = Sequence::new(1, 23, 0..6);
-        sequence.blocks = vec![40, 2, 63, 7, 9, 11];
-        let mut neighbours = [Sequence::new(2, 60, 12..28), Sequence::new(3, 60, 44..60)];
-        let mut logits = Vec::new();
-        while sequence.computed < 23 {
-            let count = chunk.min(23 - sequence.computed);
-            let [before, after] = &mut neighbours;
-            let rows = step(
-                &mut executor,
-                &mut [(before, 1), (&mut sequence, count), (after, 2)],
-            );
-            logits.extend_from_slice(&rows[1..=count]);
+    for (arithmetic, len, chunks) in [
+        (Arithmetic::Blocks, 23, [1, 2, 5, 8, 16, 23].as_slice()),
+        (Arithmetic::Rows, 23, &[1, 2, 3, 5, 6, 8, 16, 23]),
+        (Arithmetic::Rows, 60, &[22, 45, 46, 60]),
+    ] {
+        let expected = reference(arithmetic, TensorType::Q4_1, len);
+        for chunk in chunks {
+            let mut executor = executor(TensorType::Q4_1, widest(arithmetic), 2);
+            let mut sequence = Sequence::new(1, len, 0..0);
+            sequence.blocks = vec![40, 2, 63, 7, 9, 11, 5, 1, 0, 8, 42, 41, 30, 33, 31];
+            let mut neighbours = [Sequence::new(2, 60, 12..28), Sequence::new(3, 60, 44..60)];
+            let mut logits = Vec::new();
+            while sequence.computed < len {
+                let count = *chunk.min(&(len - sequence.computed));
+                let [before, after] = &mut neighbours;
+                let rows = step(
+                    &mut executor,
+                    &mut [(before, 1), (&mut sequence, count), (after, 2)],
+                );
+                logits.extend_from_slice(&rows[1..=count]);
+            }
+            assert!(logits == expected, "{arithmetic:?}, chunks of {chunk}");
         }
-        assert!(logits == expected, "chunks of {chunk}");
     }
 }
 
 #[test]
 fn a_sequence_that_was_swapped_out_and_in_goes_on_with_the_same_bits() {
-    let expected = reference(TensorType::Q4_1);
-    let mut executor = executor(TensorType::Q4_1, Kernels::available()[0], 2);
+    let expected = reference(Arithmetic::Blocks, TensorType::Q4_1, 23);
+    let mut executor = executor(TensorType::Q4_1, widest(Arithmetic::Blocks), 2);
     let mut sequence = Sequence::new(1, 23, 0..6);
     let mut logits = step(&mut executor, &mut [(&mut sequence, 14)]);
     let swap = NUM_BLOCKS;
@@ -186,9 +174,9 @@ fn a_sequence_that_was_swapped_out_and_in_goes_on_with_the_same_bits() {
 
 #[test]
 fn a_refused_batch_leaves_the_executor_as_it_was() {
-    let mut executor = executor(TensorType::Q8_0, Kernels::available()[0], 2);
+    let mut executor = executor(TensorType::Q8_0, widest(Arithmetic::Blocks), 2);
     assert!(executor.forward(&Batch::default(), false).is_err());
     let mut sequence = Sequence::new(1, 23, 0..6);
     let logits = step(&mut executor, &mut [(&mut sequence, 23)]);
-    assert!(logits == reference(TensorType::Q8_0));
+    assert!(logits == reference(Arithmetic::Blocks, TensorType::Q8_0, 23));
 }

@@ -3,20 +3,22 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::batch::Batch;
-use crate::kernels::bf16::{PASS, TOKENS, TileBlock};
+use crate::kernels::rows::{Digits, PASS, TileBlock, TokenScale, WIDE, token_scale};
 use crate::kernels::{Kernels, MAX_ROWS, PANEL, QuantBlock, scratch_len};
-use crate::matrix::{BLOCK, TILE};
+use crate::matrix::{Arithmetic, BLOCK, TILE};
 use crate::model::Shape;
 use crate::shared::Shared;
 
-/// The input of a projection: tokens' values, and the same quantised, or in bf16 where the kernels want that.
+/// The input of a projection: tokens' values, and the same quantised, in the one or the other arithmetic.
 pub struct Activations {
     /// [token, width]
     values: Shared<f32>,
     /// [token / `PANEL`, width / `BLOCK`, `PANEL`]
     blocks: Shared<QuantBlock>,
-    /// [token / `TOKENS`, width / `BLOCK`] of 16 tokens and 32 columns
+    /// [token / `PANEL`, width / `WIDE`]
     tiles: Shared<TileBlock>,
+    /// [token]
+    scales: Shared<TokenScale>,
 }
 
 pub struct Workspace {
@@ -74,17 +76,17 @@ impl Own {
 
     /// Gives tile registers back when products are over; called on the thread itself.
     pub fn end_products(&self, kernels: &Kernels) {
-        if let Some(bf16) = &kernels.bf16
+        if kernels.arithmetic == Arithmetic::Rows
             && self.register_rows.swap(0, Ordering::Relaxed) > 0
         {
             // SAFETY: kernels that began products were detected.
-            unsafe { (bf16.end)() };
+            unsafe { (kernels.rows.end)() };
         }
     }
 
     /// Room for products of matrices of at most `width` columns, `num_slots` of whose tiles are open at a time.
     pub fn fit_products(&mut self, width: usize, num_slots: usize) {
-        self.expanded.grow(num_slots * width.div_ceil(BLOCK));
+        self.expanded.grow(num_slots * width.div_ceil(WIDE));
         self.products.grow(2 * PASS);
     }
 }
@@ -95,17 +97,22 @@ impl Activations {
             values: Shared::new(),
             blocks: Shared::new(),
             tiles: Shared::new(),
+            scales: Shared::new(),
         }
     }
 
     pub fn grow(&mut self, kernels: &Kernels, num_tokens: usize, width: usize) {
         self.values.grow(num_tokens.next_multiple_of(PANEL) * width);
-        if kernels.bf16.is_some() {
-            self.tiles
-                .grow(num_tokens.div_ceil(TOKENS) * (width / BLOCK));
-        } else {
-            self.blocks
-                .grow(num_tokens.next_multiple_of(PANEL) * width / BLOCK);
+        match kernels.arithmetic {
+            Arithmetic::Rows => {
+                let panels = num_tokens.div_ceil(PANEL);
+                self.tiles.grow(panels * width.div_ceil(WIDE));
+                self.scales.grow(panels * PANEL);
+            }
+            Arithmetic::Blocks => {
+                let tokens = num_tokens.next_multiple_of(PANEL);
+                self.blocks.grow(tokens * width / BLOCK);
+            }
         }
     }
 
@@ -119,11 +126,12 @@ impl Activations {
         unsafe { self.values.slice(token * width + at, len) }
     }
 
-    /// Puts block `block` of a token where the products read it.
+    /// Puts block `block` of a token where the products read it; in the arithmetic of rows nothing, as a whole row has to be
+    /// known: see `split`.
     ///
     /// # Safety
     /// As of `Shared::slice`, for this block of this token; the kernels were detected.
-    pub unsafe fn put(
+    unsafe fn put(
         &self,
         kernels: &Kernels,
         token: usize,
@@ -131,15 +139,47 @@ impl Activations {
         values: &[f32; BLOCK],
         width: usize,
     ) {
-        let num_blocks = width / BLOCK;
-        // SAFETY: the caller's promise. Of a tile block only this token's row is touched.
+        if kernels.arithmetic == Arithmetic::Rows {
+            return;
+        }
+        let at = (token / PANEL * (width / BLOCK) + block) * PANEL + token % PANEL;
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.quantize)(values, &mut self.blocks.slice(at, 1)[0]) };
+    }
+
+    /// Makes a token's digits of its values, which may be another's.
+    ///
+    /// # Safety
+    /// As of `Shared::slice`, for this token; the kernels were detected.
+    pub unsafe fn split(&self, kernels: &Kernels, token: usize, values: &[f32]) {
+        let len = values.len().div_ceil(WIDE);
+        let tiles = self.tiles.pointer(token / PANEL * len, len);
+        // SAFETY: the caller's promise. Of a tile block only this token's lines are touched.
         unsafe {
-            if let Some(bf16) = &kernels.bf16 {
-                let tile = token / TOKENS * num_blocks + block;
-                (bf16.narrow)(values, self.tiles.row(tile, token % TOKENS));
-            } else {
-                let at = (token / PANEL * num_blocks + block) * PANEL + token % PANEL;
-                (kernels.quantize)(values, &mut self.blocks.slice(at, 1)[0]);
+            let (scale, inverse) = token_scale((kernels.rows.largest)(values));
+            let [upper_sum, lower_sum] =
+                (kernels.rows.split)(values, inverse, tiles, token % PANEL * 2);
+            self.scales.slice(token, 1)[0] = TokenScale {
+                scale,
+                upper_sum,
+                lower_sum,
+            };
+        }
+    }
+
+    /// Digits of `count` tokens from `first` on, the first of a panel.
+    ///
+    /// # Safety
+    /// As `panel`, for these tokens.
+    pub unsafe fn digits(&self, first: usize, count: usize, width: usize) -> Digits<'_> {
+        let len = width.div_ceil(WIDE);
+        // SAFETY: the caller's promise.
+        unsafe {
+            Digits {
+                tiles: self
+                    .tiles
+                    .slice(first / PANEL * len, count.div_ceil(PANEL) * len),
+                scales: self.scales.slice(first, count),
             }
         }
     }
@@ -171,9 +211,15 @@ impl Activations {
     /// # Safety
     /// As `put`.
     pub unsafe fn put_all(&self, kernels: &Kernels, token: usize, width: usize) {
-        for block in 0..width / BLOCK {
-            // SAFETY: the caller's promise.
-            unsafe { self.put_values(kernels, token, block, width) };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if kernels.arithmetic == Arithmetic::Rows {
+                self.split(kernels, token, self.values(token, 0, width, width));
+                return;
+            }
+            for block in 0..width / BLOCK {
+                self.put_values(kernels, token, block, width);
+            }
         }
     }
 
@@ -199,21 +245,6 @@ impl Activations {
         let len = width / BLOCK * PANEL;
         // SAFETY: the caller's promise.
         unsafe { self.blocks.slice(panel * len, len) }
-    }
-
-    /// Blocks of `num_registers` times 16 tokens.
-    ///
-    /// # Safety
-    /// As `panel`, for these tokens.
-    pub unsafe fn registers(
-        &self,
-        first: usize,
-        num_registers: usize,
-        width: usize,
-    ) -> &[TileBlock] {
-        let len = width / BLOCK;
-        // SAFETY: the caller's promise.
-        unsafe { self.tiles.slice(first * len, num_registers * len) }
     }
 }
 
@@ -246,11 +277,9 @@ impl Workspace {
         self.sampled.grow(samples);
         let longest = score_stride(batch);
         for own in &mut self.own {
-            own.input.grow(kernels, PANEL, shape.width);
-            own.fit_products(
-                input_width.max(shape.ffn_width),
-                (shape.head_dim / TILE).max(2),
-            );
+            let widest = input_width.max(shape.ffn_width);
+            own.input.grow(kernels, PANEL, widest);
+            own.fit_products(widest, (shape.head_dim / TILE).max(2));
             own.scores.grow(MAX_ROWS * longest);
             own.heads.grow((PASS + 1).max(MAX_ROWS) * shape.head_dim);
             own.span.grow(scratch_len(shape.head_dim));

@@ -6,6 +6,7 @@ use crate::gguf::Gguf;
 use crate::gguf::TensorType;
 use crate::kernels::Kernels;
 use crate::kv_pool::{KvFormat, KvPool};
+use crate::matrix::Arithmetic;
 use crate::model::Model;
 use crate::test_model::tiny_llama;
 
@@ -14,11 +15,16 @@ const MAX_BLOCKS: usize = 8;
 
 fn executor() -> CpuExecutor {
     let gguf = Gguf::from_bytes(&tiny_llama(3, TensorType::Q4_1).build()).unwrap();
-    let model = Model::load(&gguf).unwrap();
+    let model = Model::load(&gguf, Arithmetic::Blocks).unwrap();
     let layout = model.shape.block_layout(BLOCK_SIZE, KvFormat::F16);
     let bytes = layout.bytes_per_token() * BLOCK_SIZE * MAX_BLOCKS * 3;
     let pool = KvPool::new(bytes, 0, layout).unwrap();
-    CpuExecutor::new(model, pool, Kernels::detect(None).unwrap(), 2)
+    CpuExecutor::new(
+        model,
+        pool,
+        Kernels::detect(Arithmetic::Blocks, None).unwrap(),
+        2,
+    )
 }
 
 /// All of each sequence; every one whose entry in `samples` is true has its last row sampled, seeded.

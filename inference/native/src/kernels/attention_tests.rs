@@ -4,6 +4,7 @@ use super::portable_attention::{LEAST_EXPONENT, exp2};
 use super::tests::{bits, normalised_error};
 use super::*;
 use crate::kv_pool::{BlockLayout, KvFormat};
+use crate::matrix::Arithmetic;
 use crate::test_model::Random;
 
 /// Keys and values of one sequence in scattered blocks, with two KV heads. Slots that hold nothing of it hold NaNs.
@@ -202,7 +203,7 @@ impl Attention {
                 self.group, self.head_dim, self.block_size, self.window, self.positions
             );
             assert!(error < 1e-11, "{case}: {error}");
-            for kernels in Kernels::available() {
+            for kernels in Kernels::available(Arithmetic::Blocks) {
                 let output = self.run(&kernels, kv_head);
                 assert!(bits(&output) == bits(&expected), "{} {case}", kernels.name);
             }
@@ -265,7 +266,7 @@ fn a_row_has_the_same_bits_alone_and_among_others_in_every_set() {
         let positions: Vec<i32> = (90..106).collect();
         let mut together = Attention::new(3, 64, 16, &positions);
         together.window = window;
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let expected = together.run(&kernels, 1);
             for (token, rows) in expected.chunks_exact(3 * 64).enumerate() {
                 let mut alone = Attention::new(3, 64, 16, &positions);

@@ -7,14 +7,15 @@ use std::arch::x86_64::{
 };
 
 use super::{HeadTask, Kernels, QuantBlock, portable, portable_attention};
-use crate::matrix::{BLOCK, TILE};
+use crate::matrix::{Arithmetic, BLOCK, TILE};
 
 pub const KERNELS: Kernels = Kernels {
     name: "avx2",
+    arithmetic: Arithmetic::Blocks,
     quant_tile: super::avx2_products::quant_tile,
     float_tile: super::avx2_products::float_tile,
     quantize,
-    bf16: None,
+    rows: super::rows::SCALAR,
     rms_norm,
     silu_mul,
     gelu_mul,

@@ -9,14 +9,15 @@ use std::arch::x86_64::{
 };
 
 use super::{Kernels, QuantBlock, portable};
-use crate::matrix::{BLOCK, TILE};
+use crate::matrix::{Arithmetic, BLOCK, TILE};
 
 pub const KERNELS: Kernels = Kernels {
     name: "avx512vnni",
+    arithmetic: Arithmetic::Blocks,
     quant_tile: super::avx512_products::quant_tile,
     float_tile: super::avx512_products::float_tile,
     quantize,
-    bf16: None,
+    rows: super::avx512_rows::KERNELS,
     rms_norm,
     silu_mul,
     gelu_mul,

@@ -5,6 +5,8 @@ use crate::matrix::QuantLayout;
 pub trait Format {
     const LAYOUT: QuantLayout;
     const BYTES: usize = Self::LAYOUT.block_bytes();
+    /// The same in the arithmetic of rows
+    const ROW_BYTES: usize = Self::LAYOUT.row_block_bytes();
 }
 
 macro_rules! formats {
@@ -34,4 +36,15 @@ macro_rules! by_layout {
     };
 }
 
+/// A call with a number that its types may depend on.
+#[cfg(target_arch = "x86_64")]
+macro_rules! with {
+    ($n:ident = $value:expr, $call:expr) => {{
+        const $n: usize = $value;
+        $call
+    }};
+}
+
 pub(super) use by_layout;
+#[cfg(target_arch = "x86_64")]
+pub(super) use with;

@@ -1,9 +1,10 @@
-//! The arithmetic, one small file per instruction set. All sets of exact codes compute the same bits: integer dots are exact,
-//! and float operations happen in one fixed order with fused multiply-adds. So do all sets of bf16 among each other; see
-//! bf16.rs. `Kernels::detect` picks the widest set at run time.
+//! Both arithmetics, one small file per instruction set. In each all sets compute the same bits: integer dots are exact, and
+//! float operations happen in one fixed order with fused multiply-adds. `Kernels::detect` picks the widest set at run time.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod amx_registers;
 #[cfg(test)]
 mod attention_tests;
 #[cfg(target_arch = "x86_64")]
@@ -15,10 +16,11 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
+mod avx512_expand;
+#[cfg(target_arch = "x86_64")]
 mod avx512_products;
-pub mod bf16;
-#[cfg(test)]
-mod bf16_tests;
+#[cfg(target_arch = "x86_64")]
+mod avx512_rows;
 mod format;
 mod head_task;
 mod kv_quants;
@@ -28,15 +30,18 @@ mod neon;
 mod neon_products;
 pub mod portable;
 mod portable_attention;
+pub mod rows;
+#[cfg(test)]
+mod rows_tests;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-use self::bf16::Bf16Kernels;
 pub use self::head_task::{HeadTask, query_scale, scratch_len};
 pub use self::kv_quants::quant_head;
+use self::rows::RowsKernels;
 use crate::huge_pages::Plain;
-use crate::matrix::{BLOCK, FloatLayout, QuantLayout, TILE};
+use crate::matrix::{Arithmetic, BLOCK, FloatLayout, QuantLayout, TILE};
 
 /// Tokens that meet a tile of weights in one pass. Their quantised blocks lie side by side, so that a kernel walks one
 /// pointer: block `b` of token `t` of a panel is at `b · PANEL + t`.
@@ -78,11 +83,13 @@ pub type LayerNormKernel = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 #[derive(Clone, Copy)]
 pub struct Kernels {
     pub name: &'static str,
+    /// Of the weights it is used for.
+    pub arithmetic: Arithmetic,
     pub quant_tile: fn(QuantLayout) -> QuantTileKernel,
     pub float_tile: fn(FloatLayout) -> FloatTileKernel,
     pub quantize: unsafe fn(&[f32; BLOCK], &mut QuantBlock),
-    /// Products of quantised weights in bf16, instead of `quant_tile` and `quantize`.
-    pub bf16: Option<Bf16Kernels>,
+    /// Products in the arithmetic of rows, instead of `quant_tile` and `quantize`.
+    pub rows: RowsKernels,
     /// input, weight, epsilon → output
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     /// gate, up → silu(gate) · up in place of gate
@@ -104,20 +111,31 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The widest set of exact codes this processor has; `only` names one, of either arithmetic (`scalar` and `scalar-bf16` are
-    /// always there). Bf16 is never picked unasked: its bits are others, and one sequence alone decodes slower with it.
-    pub fn detect(only: Option<&str>) -> Option<Self> {
-        let all = Self::available().into_iter().chain(Self::with_bf16());
-        let mut all = all.filter(|each| only.is_none_or(|name| name == each.name));
-        all.next()
+    /// The widest set this processor has; `only` names one (`scalar` is always there).
+    pub fn detect(arithmetic: Arithmetic, only: Option<&str>) -> Option<Self> {
+        let mut all = Self::available(arithmetic).into_iter();
+        all.find(|each| only.is_none_or(|name| name == each.name))
     }
 
-    /// The sets of this processor that agree bit by bit on exact codes, widest first.
+    /// The arithmetic that is the faster one here: of rows with tile registers, else of blocks.
+    pub fn fastest() -> Arithmetic {
+        #[cfg(target_arch = "x86_64")]
+        if amx::is_available() {
+            return Arithmetic::Rows;
+        }
+        Arithmetic::Blocks
+    }
+
+    /// The sets of this processor, which agree bit by bit, widest first.
     #[cfg_attr(not(target_arch = "x86_64"), allow(clippy::vec_init_then_push))]
-    pub fn available() -> Vec<Self> {
+    pub fn available(arithmetic: Arithmetic) -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
+            // Tile registers are of use for rows only.
+            if arithmetic == Arithmetic::Rows && amx::is_available() {
+                sets.push(amx::KERNELS);
+            }
             if avx512::is_available() {
                 sets.push(avx512::KERNELS);
             }
@@ -130,22 +148,8 @@ impl Kernels {
             sets.push(neon::KERNELS);
         }
         sets.push(scalar::KERNELS);
-        sets
-    }
-
-    /// The sets of this processor that agree bit by bit in bf16, fastest first.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(clippy::vec_init_then_push))]
-    pub fn with_bf16() -> Vec<Self> {
-        let mut sets = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        if amx::is_available() {
-            sets.push(amx::KERNELS);
-        }
-        sets.push(Self {
-            name: "scalar-bf16",
-            bf16: Some(bf16::SCALAR),
-            ..scalar::KERNELS
-        });
-        sets
+        sets.into_iter()
+            .map(|set| Self { arithmetic, ..set })
+            .collect()
     }
 }

@@ -8,14 +8,15 @@ use std::arch::aarch64::{
 use std::arch::is_aarch64_feature_detected;
 
 use super::{HeadTask, Kernels, QuantBlock, portable, portable_attention};
-use crate::matrix::{BLOCK, TILE};
+use crate::matrix::{Arithmetic, BLOCK, TILE};
 
 pub const KERNELS: Kernels = Kernels {
     name: "neon",
+    arithmetic: Arithmetic::Blocks,
     quant_tile: super::neon_products::quant_tile,
     float_tile: super::neon_products::float_tile,
     quantize,
-    bf16: None,
+    rows: super::rows::SCALAR,
     rms_norm,
     silu_mul,
     gelu_mul,

@@ -6,10 +6,11 @@ use half::f16;
 
 use super::format::{Format, by_layout};
 use super::{Kernels, PANEL, QuantBlock, TileOutput, portable, portable_attention};
-use crate::matrix::{BLOCK, FloatLayout, QuantLayout, RowBlock, TILE, float_at};
+use crate::matrix::{Arithmetic, BLOCK, FloatLayout, QuantLayout, RowBlock, TILE, float_at};
 
 pub const KERNELS: Kernels = Kernels {
     name: "scalar",
+    arithmetic: Arithmetic::Blocks,
     quant_tile: |layout| by_layout!(layout, quant_tile),
     float_tile: |layout| match layout {
         FloatLayout::F16 => |tile, tokens, out| float_tile(FloatLayout::F16, tile, tokens, out),
@@ -17,7 +18,7 @@ pub const KERNELS: Kernels = Kernels {
         FloatLayout::F32 => |tile, tokens, out| float_tile(FloatLayout::F32, tile, tokens, out),
     },
     quantize: |values, out| portable::quantize(values, out),
-    bf16: None,
+    rows: super::rows::SCALAR,
     rms_norm: |input, weight, epsilon, output| portable::rms_norm(input, weight, epsilon, output),
     silu_mul: |gate, up| portable::silu_mul(gate, up),
     gelu_mul: |gate, up| portable::gelu_mul(gate, up),

@@ -46,7 +46,10 @@ fn matrix(kind: TensorType, rows: usize, columns: usize, seed: u64) -> (Matrix, 
     let mut file = GgufBuilder::new();
     file.tensor("m", &[columns, rows], kind, &bytes);
     let gguf = Gguf::from_bytes(&file.build()).unwrap();
-    (Matrix::load(&gguf, "m", rows, columns).unwrap(), values)
+    (
+        Matrix::load(&gguf, Arithmetic::Blocks, "m", rows, columns).unwrap(),
+        values,
+    )
 }
 
 /// [token][row] products of a whole matrix with the first `count` tokens of a panel.
@@ -63,6 +66,7 @@ fn multiply(kernels: &Kernels, matrix: &Matrix, panel: &Panel, count: usize) -> 
                     (kernels.quant_tile)(layout)(weights, &panel.blocks, count, &mut out);
                 }
                 Layout::Float(layout) => (kernels.float_tile)(layout)(weights, &tokens, &mut out),
+                Layout::Rows(_) => panic!("a matrix of the other arithmetic"),
             }
         }
         for (products, out) in products.iter_mut().zip(&out) {
@@ -96,7 +100,7 @@ fn every_set_multiplies_to_the_same_bits() {
             let panel = Panel::new((0..PANEL).map(|_| random.floats(width)).collect());
             for count in 1..=PANEL {
                 let expected = multiply(&scalar::KERNELS, &matrix, &panel, count);
-                for kernels in Kernels::available() {
+                for kernels in Kernels::available(Arithmetic::Blocks) {
                     let products = multiply(&kernels, &matrix, &panel, count);
                     for (one, other) in products.iter().zip(&expected) {
                         let name = kernels.name;
@@ -128,11 +132,11 @@ fn extreme_quants_do_not_saturate_in_any_set() {
         let mut file = GgufBuilder::new();
         file.tensor("m", &[values * 4, 1], kind, &blocks.concat());
         let gguf = Gguf::from_bytes(&file.build()).unwrap();
-        let matrix = Matrix::load(&gguf, "m", 1, values * 4).unwrap();
+        let matrix = Matrix::load(&gguf, Arithmetic::Blocks, "m", 1, values * 4).unwrap();
         for value in [1.0, -1.0] {
             let panel = Panel::one(vec![value; values * 4]);
             let expected = multiply(&scalar::KERNELS, &matrix, &panel, 1);
-            for kernels in Kernels::available() {
+            for kernels in Kernels::available(Arithmetic::Blocks) {
                 let products = multiply(&kernels, &matrix, &panel, 1);
                 assert_eq!(bits(&products[0]), bits(&expected[0]), "{}", kernels.name);
             }
@@ -152,7 +156,7 @@ fn the_scalar_set_agrees_with_plain_arithmetic() {
                 .iter()
                 .map(|value| f64::from(*value))
                 .collect(),
-            Layout::Quant(_) => panel.meant(),
+            _ => panel.meant(),
         };
         let expected: Vec<f64> = weights
             .chunks_exact(width)
@@ -195,7 +199,7 @@ fn quantising_rounds_to_the_nearest_step_and_is_the_same_in_every_set() {
             expected.sum.to_bits(),
             (expected.scale * sum as f32).to_bits()
         );
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let mut actual = QuantBlock::default();
             // SAFETY: the set is one of this processor.
             unsafe { (kernels.quantize)(values, &mut actual) };
@@ -208,7 +212,7 @@ fn quantising_rounds_to_the_nearest_step_and_is_the_same_in_every_set() {
 #[test]
 fn broken_values_stay_broken_in_every_set() {
     for broken in [f32::NAN, f32::INFINITY] {
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let mut values = vec![1.0; 32];
             values[5] = broken;
             let mut out = vec![0.0; 32];
@@ -236,7 +240,7 @@ fn norms_have_unit_mean_square_and_the_same_bits_in_every_set() {
         let mut expected = vec![0.0; width];
         portable::rms_norm(&input, &weight, 1e-5, &mut expected);
         assert!(normalised_error(&expected, &plain) < 1e-12);
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let mut out = vec![0.0; width];
             // SAFETY: the set is one of this processor.
             unsafe { (kernels.rms_norm)(&input, &weight, 1e-5, &mut out) };
@@ -273,7 +277,7 @@ fn silu_and_exp_scaled_are_the_same_in_every_set() {
     let logits: Vec<f32> = Random(3).floats(1003).iter().map(|x| x * 20.0).collect();
     let mut weights = logits.clone();
     let sum = portable::exp_scaled(&mut weights, 20.0, 0.7);
-    for kernels in Kernels::available() {
+    for kernels in Kernels::available(Arithmetic::Blocks) {
         let (mut out, mut scaled) = (gate, logits.clone());
         // SAFETY: the set is one of this processor.
         let total = unsafe {
@@ -316,7 +320,7 @@ fn gelu_and_layer_norm_agree_with_their_definitions_and_are_the_same_in_every_se
                 + f64::from(bias[at]);
             assert!((f64::from(expected[at]) - plain).abs() < 1e-5);
         }
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let (mut one, mut other, mut out) = (x, x, vec![0.0; len]);
             // SAFETY: the set is one of this processor.
             unsafe {
@@ -366,7 +370,7 @@ fn every_f16_survives_its_way_into_the_pool() {
         .iter()
         .map(|bits| f16::from_bits(*bits).to_f32())
         .collect();
-    for kernels in Kernels::available() {
+    for kernels in Kernels::available(Arithmetic::Blocks) {
         let mut stored = [0; TILE];
         for (values, finite) in values
             .as_chunks()
@@ -397,7 +401,7 @@ fn the_pool_rounds_to_even_saturates_and_keeps_a_nan_in_every_set() {
         f32::NAN,
     ]);
     let (max, min) = (f16::MAX.to_bits(), f16::MIN.to_bits());
-    for kernels in Kernels::available() {
+    for kernels in Kernels::available(Arithmetic::Blocks) {
         let mut stored = [0; TILE];
         // SAFETY: the set is one of this processor.
         unsafe { (kernels.store_f16)(&values, &mut stored) };
@@ -423,7 +427,7 @@ fn rotating_is_the_same_in_every_set_and_stops_where_the_angles_do() {
                 Some((cos, sin)) => values[at - 1] * sin + values[at] * cos,
             })
             .collect();
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let mut rotated = values;
             // SAFETY: the set is one of this processor.
             unsafe { (kernels.rotate)(&mut rotated, &angles[..count]) };
@@ -434,7 +438,7 @@ fn rotating_is_the_same_in_every_set_and_stops_where_the_angles_do() {
 
 #[test]
 fn argmax_is_the_first_of_the_largest_in_every_set() {
-    for kernels in Kernels::available() {
+    for kernels in Kernels::available(Arithmetic::Blocks) {
         // SAFETY: the set is one of this processor.
         let argmax = |values: &[f32]| unsafe { (kernels.argmax)(values) };
         for len in [1, 15, 16, 17, 100, 2050] {
@@ -453,18 +457,18 @@ fn argmax_is_the_first_of_the_largest_in_every_set() {
 
 #[test]
 fn a_set_is_found_by_its_name_or_not_at_all() {
-    assert_eq!(Kernels::detect(Some("scalar")).unwrap().name, "scalar");
-    assert!(Kernels::detect(Some("abacus")).is_none());
-    assert_eq!(
-        Kernels::detect(None).unwrap().name,
-        Kernels::available()[0].name
-    );
+    for arithmetic in [Arithmetic::Blocks, Arithmetic::Rows] {
+        let name = |only| Kernels::detect(arithmetic, only).map(|set| set.name);
+        assert_eq!(name(Some("scalar")), Some("scalar"));
+        assert_eq!(name(Some("abacus")), None);
+        assert_eq!(name(None), Some(Kernels::available(arithmetic)[0].name));
+    }
 }
 
 /// What `scripts/test-neon.sh` tells of the processor that it emulates: there, a set that is not found is not compared either.
 #[test]
 fn the_widest_set_is_the_one_that_this_processor_is_known_for() {
     if let Ok(name) = std::env::var("COLLOQUY_EXPECTED_KERNELS") {
-        assert_eq!(Kernels::available()[0].name, name);
+        assert_eq!(Kernels::available(Arithmetic::Blocks)[0].name, name);
     }
 }

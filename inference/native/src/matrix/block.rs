@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::layout::{BLOCK, CHUNK, QuantLayout};
+use super::layout::{BLOCK, QuantLayout};
 
 /// 32 codes and the two numbers that scale them: scale and minimum, or the scales of both halves (Q6); of Q8 only `first`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,18 +25,7 @@ impl RowBlock {
             }
             QuantLayout::Q8 => (f32_at(scales, lane * 4), 0.0),
         };
-        let mut codes = [0; BLOCK];
-        for (column, code) in codes.iter_mut().enumerate() {
-            let (chunk, at) = (column / CHUNK, lane * CHUNK + column % CHUNK);
-            let line = |index: usize| lines[index * 64 + at];
-            let nibble = || line(chunk % 4) >> (chunk / 4 * 4) & 15;
-            *code = match layout {
-                QuantLayout::Q4 | QuantLayout::Q4Wide => nibble(),
-                QuantLayout::Q5 | QuantLayout::Q5Wide => nibble() | (line(4) >> chunk & 1) << 4,
-                QuantLayout::Q6 => nibble() | (line(4 + chunk / 4) >> (chunk % 4 * 2) & 3) << 4,
-                QuantLayout::Q8 => line(chunk),
-            };
-        }
+        let codes = layout.read_codes(lines, lane);
         Self {
             codes,
             first,
@@ -62,25 +51,7 @@ impl RowBlock {
             }
             QuantLayout::Q8 => put(scales, lane * 4, self.first.to_le_bytes()),
         }
-        for (chunk, codes) in self.codes.as_chunks::<CHUNK>().0.iter().enumerate() {
-            for (at, code) in codes.iter().enumerate() {
-                let at = lane * CHUNK + at;
-                if layout == QuantLayout::Q8 {
-                    lines[chunk * 64 + at] = *code;
-                    continue;
-                }
-                lines[chunk % 4 * 64 + at] |= (code & 15) << (chunk / 4 * 4);
-                match layout {
-                    QuantLayout::Q5 | QuantLayout::Q5Wide => {
-                        lines[4 * 64 + at] |= (code >> 4) << chunk;
-                    }
-                    QuantLayout::Q6 => {
-                        lines[(4 + chunk / 4) * 64 + at] |= (code >> 4) << (chunk % 4 * 2);
-                    }
-                    _ => {}
-                }
-            }
-        }
+        layout.write_codes(&self.codes, lines, lane);
     }
 
     /// The values that the codes stand for.

@@ -10,7 +10,7 @@ fn a_packed_row_reads_back_as_the_format_defines_it() {
             let mut file = GgufBuilder::new();
             file.tensor("m", &[columns, rows], kind, &bytes);
             let gguf = Gguf::from_bytes(&file.build()).unwrap();
-            let matrix = Matrix::load(&gguf, "m", rows, columns).unwrap();
+            let matrix = Matrix::load(&gguf, Arithmetic::Blocks, "m", rows, columns).unwrap();
             let mut row = vec![f32::NAN; columns];
             for (index, expected) in values.chunks_exact(columns).enumerate() {
                 matrix.dequantize_row(index, &mut row);
@@ -26,7 +26,7 @@ fn tiles_are_aligned_and_rows_beyond_the_last_are_zero() {
     let mut file = GgufBuilder::new();
     file.tensor("m", &[32, 17], TensorType::Q4_1, &bytes);
     let gguf = Gguf::from_bytes(&file.build()).unwrap();
-    let matrix = Matrix::load(&gguf, "m", 17, 32).unwrap();
+    let matrix = Matrix::load(&gguf, Arithmetic::Blocks, "m", 17, 32).unwrap();
     assert_eq!(matrix.num_tiles(), 2);
     let last = matrix.tile(1);
     assert_eq!(last.as_ptr() as usize % 64, 0);
@@ -41,8 +41,8 @@ fn another_shape_or_a_quantised_vector_is_an_error() {
     file.tensor("m", &[32, 2], TensorType::Q8_0, &bytes);
     file.tensor("v", &[32], TensorType::Q8_0, &bytes[..34]);
     let gguf = Gguf::from_bytes(&file.build()).unwrap();
-    assert!(Matrix::load(&gguf, "m", 32, 2).is_err());
-    assert!(Matrix::load(&gguf, "other", 2, 32).is_err());
+    assert!(Matrix::load(&gguf, Arithmetic::Blocks, "m", 32, 2).is_err());
+    assert!(Matrix::load(&gguf, Arithmetic::Blocks, "other", 2, 32).is_err());
     assert!(load_vector(&gguf, "v", 32).is_err());
     assert!(load_vector(&gguf, "m", 64).is_err());
 }
@@ -68,8 +68,9 @@ fn every_format_is_dequantised_as_by_its_authors() {
     let gguf = Gguf::open(std::path::Path::new(path)).unwrap();
     for kind in TensorType::ALL {
         let name = format!("{kind:?}").to_lowercase();
-        let matrix = Matrix::load(&gguf, &name, 3, 512).unwrap();
-        let values = Matrix::load(&gguf, &format!("{name}.values"), 3, 512).unwrap();
+        let matrix = Matrix::load(&gguf, Arithmetic::Blocks, &name, 3, 512).unwrap();
+        let values =
+            Matrix::load(&gguf, Arithmetic::Blocks, &format!("{name}.values"), 3, 512).unwrap();
         let (mut actual, mut expected) = (vec![f32::NAN; 512], vec![0.0; 512]);
         for row in 0..3 {
             matrix.dequantize_row(row, &mut actual);
@@ -86,7 +87,9 @@ fn a_packed_matrix_is_at_most_a_third_larger_than_its_file() {
         let mut file = GgufBuilder::new();
         file.tensor("m", &[256, 16], kind, &bytes);
         let gguf = Gguf::from_bytes(&file.build()).unwrap();
-        let packed = Matrix::load(&gguf, "m", 16, 256).unwrap().bytes_len();
+        let packed = Matrix::load(&gguf, Arithmetic::Blocks, "m", 16, 256)
+            .unwrap()
+            .bytes_len();
         assert!(packed * 3 <= bytes.len() * 4, "{kind:?}: {packed}");
     }
 }

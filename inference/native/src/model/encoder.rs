@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::matrix::{BLOCK, Matrix, load_vector};
+use crate::matrix::{Arithmetic, BLOCK, Matrix, load_vector};
 
 /// How the vectors of a text's tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,11 +112,11 @@ impl EncoderModel {
         let width = shape.width;
         let types = gguf.tensor("token_types.weight")?.num_rows();
         let mut token_type = vec![0.0; width];
-        Matrix::load(gguf, "token_types.weight", types, width)?.dequantize_row(0, &mut token_type);
+        load_matrix(gguf, "token_types.weight", types, width)?.dequantize_row(0, &mut token_type);
         let positions = shape.context_length;
         Ok(Self {
-            embedding: Matrix::load(gguf, "token_embd.weight", shape.vocab_size, width)?,
-            positions: Matrix::load(gguf, "position_embd.weight", positions, width)?,
+            embedding: load_matrix(gguf, "token_embd.weight", shape.vocab_size, width)?,
+            positions: load_matrix(gguf, "position_embd.weight", positions, width)?,
             token_type,
             embedding_norm: Norm::load(gguf, "token_embd_norm", width)?,
             layers: (0..shape.num_layers)
@@ -168,7 +168,7 @@ impl EncoderLayer {
 impl Linear {
     fn load(gguf: &Gguf, name: &str, rows: usize, columns: usize) -> Result<Self> {
         Ok(Self {
-            matrix: Matrix::load(gguf, &format!("{name}.weight"), rows, columns)?,
+            matrix: load_matrix(gguf, &format!("{name}.weight"), rows, columns)?,
             bias: load_vector(gguf, &format!("{name}.bias"), rows)?,
         })
     }
@@ -181,4 +181,9 @@ impl Norm {
             bias: load_vector(gguf, &format!("{name}.bias"), width)?,
         })
     }
+}
+
+/// Vectors are kept and compared with those of other machines, so they are of the arithmetic that all have.
+fn load_matrix(gguf: &Gguf, name: &str, num_rows: usize, num_columns: usize) -> Result<Matrix> {
+    Matrix::load(gguf, Arithmetic::Blocks, name, num_rows, num_columns)
 }

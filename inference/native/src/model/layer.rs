@@ -4,7 +4,7 @@ use super::rope::neighbours_from_halves;
 use super::shape::Shape;
 use crate::error::Result;
 use crate::gguf::Gguf;
-use crate::matrix::{Matrix, load_vector};
+use crate::matrix::{Arithmetic, Matrix, load_vector};
 
 /// Queries, keys or values of a layer: all that happens between the residual and the attention.
 pub struct Projection {
@@ -32,10 +32,12 @@ pub struct LayerWeights {
 }
 
 impl LayerWeights {
-    pub fn load(gguf: &Gguf, shape: &Shape, layer: usize) -> Result<Self> {
+    pub fn load(gguf: &Gguf, arithmetic: Arithmetic, shape: &Shape, layer: usize) -> Result<Self> {
         let (width, ffn) = (shape.width, shape.ffn_width);
         let name = |name: &str| format!("blk.{layer}.{name}.weight");
-        let matrix = |tensor: &str, rows, columns| Matrix::load(gguf, &name(tensor), rows, columns);
+        let matrix = |tensor: &str, rows, columns| {
+            Matrix::load(gguf, arithmetic, &name(tensor), rows, columns)
+        };
         let norm = |tensor: &str| load_vector(gguf, &name(tensor), width);
         let post_norm = |tensor: &str| {
             let has_it = shape.architecture.has_post_norms();
@@ -44,6 +46,7 @@ impl LayerWeights {
         let projection = |tensor: &str, rows, is_turned| {
             Projection::load(
                 gguf,
+                arithmetic,
                 shape,
                 &format!("blk.{layer}.{tensor}"),
                 rows,
@@ -78,6 +81,7 @@ impl Projection {
     /// `is_turned`: rope is applied, so pairs are brought side by side.
     fn load(
         gguf: &Gguf,
+        arithmetic: Arithmetic,
         shape: &Shape,
         name: &str,
         num_rows: usize,
@@ -102,6 +106,7 @@ impl Projection {
         Ok(Self {
             matrix: Matrix::load_ordered(
                 gguf,
+                arithmetic,
                 &format!("{name}.weight"),
                 num_rows,
                 shape.width,

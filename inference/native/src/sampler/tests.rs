@@ -1,9 +1,15 @@
 use super::reference::{logits, places};
 use super::*;
+use crate::matrix::Arithmetic;
 use crate::test_model::Random;
 
 fn draw(logits: &[f32], sampling: Sampling) -> u32 {
-    sample(&Kernels::available()[0], &mut logits.to_vec(), sampling).unwrap()
+    sample(
+        &Kernels::available(Arithmetic::Blocks)[0],
+        &mut logits.to_vec(),
+        sampling,
+    )
+    .unwrap()
 }
 
 const PLAIN: Sampling = Sampling {
@@ -162,7 +168,7 @@ fn every_draw_is_the_token_that_the_definition_puts_there_in_every_set() {
             position: random.below(5000) as u32,
         };
         let id = draw(&logits, sampling);
-        for kernels in Kernels::available() {
+        for kernels in Kernels::available(Arithmetic::Blocks) {
             let other = sample(&kernels, &mut logits.clone(), sampling).unwrap();
             assert_eq!(other, id, "case {case}, {}", kernels.name);
         }
@@ -193,5 +199,12 @@ fn every_draw_is_the_token_that_the_definition_puts_there_in_every_set() {
 
 #[test]
 fn refuses_logits_that_are_not_numbers() {
-    assert!(sample(&Kernels::available()[0], &mut [0.0, f32::NAN], PLAIN).is_err());
+    assert!(
+        sample(
+            &Kernels::available(Arithmetic::Blocks)[0],
+            &mut [0.0, f32::NAN],
+            PLAIN
+        )
+        .is_err()
+    );
 }

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ForwardBatch } from '../../../../inference/forward-batch.ts';
 import { BLOCK_SIZE, NativeModel } from '../../../../inference/native.ts';
-import type { LoadOptions } from '../../../../inference/native.ts';
+import type { Arithmetic, LoadOptions } from '../../../../inference/native.ts';
 
 const ROOT = join(__dirname, '..', '..', '..', '..');
 const FIXTURES = join(ROOT, 'test', 'fixtures', 'model');
@@ -26,9 +26,12 @@ export function loadModel(options: Partial<LoadOptions> = {}): NativeModel {
 }
 
 /** The model with a kernel set by name, or null where this processor has not its instructions. Every one has the scalar set. */
-export function loadWithKernels(kernels: string): NativeModel | null {
+export function loadWithKernels(
+  kernels: string,
+  arithmetic: Arithmetic = 'blocks',
+): NativeModel | null {
   try {
-    return loadModel({ kernels, threads: 2 });
+    return loadModel({ arithmetic, kernels, threads: 2 });
   } catch (error) {
     expect([kernels, String(error)]).toEqual([
       expect.not.stringMatching('scalar'),

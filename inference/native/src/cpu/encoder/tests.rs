@@ -1,6 +1,6 @@
 use super::*;
 use crate::gguf::Gguf;
-use crate::matrix::load_vector;
+use crate::matrix::{Arithmetic, load_vector};
 use crate::test_model::fixture;
 
 fn encoder(gguf: &Gguf, kernels: Kernels, num_threads: usize) -> CpuEncoder {
@@ -14,7 +14,7 @@ fn integers(gguf: &Gguf, name: &str) -> Vec<i32> {
 }
 
 fn widest() -> Kernels {
-    Kernels::available()[0]
+    Kernels::available(Arithmetic::Blocks)[0]
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -50,9 +50,9 @@ fn a_text_has_the_same_bits_alone_in_a_batch_and_for_every_set_and_number_of_thr
         integers(&gguf, "reference.ids"),
         integers(&gguf, "reference.starts"),
     );
-    let scalar = Kernels::detect(Some("scalar")).unwrap();
+    let scalar = Kernels::detect(Arithmetic::Blocks, Some("scalar")).unwrap();
     let expected = bits(&encoder(&gguf, scalar, 1).embed(&ids, &starts).unwrap());
-    for kernels in Kernels::available() {
+    for kernels in Kernels::available(Arithmetic::Blocks) {
         for num_threads in 1..=3 {
             let mut encoder = encoder(&gguf, kernels, num_threads);
             let all = bits(&encoder.embed(&ids, &starts).unwrap());
