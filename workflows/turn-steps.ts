@@ -49,8 +49,8 @@ export function settleStep(summary: string): ActivityInterfaceFor<TurnActivities
 
 /**
  * The generation, on the pool's queue. A worker silent for heartbeatTimeout has died and the next attempt continues
- * its log; the queue is waited on for as long as a reader would (then the pool is overloaded). Ten attempts outlast a
- * rolling restart of a pool.
+ * its log; the queue is waited on for as long as a reader would (then the pool is overloaded). Thirty attempts outlast a
+ * rolling restart of a pool, and a store that is away for a minute and a half: an attempt without it fails within 2 s.
  */
 export function generateStep(
   route: RouteDecision,
@@ -66,7 +66,7 @@ export function generateStep(
       initialInterval: '50ms',
       backoffCoefficient: 2,
       maximumInterval: '2s',
-      maximumAttempts: 10,
+      maximumAttempts: 30,
       nonRetryableErrorTypes: FINAL_CODES,
     },
     priority: { priorityKey: route.priority },

@@ -75,40 +75,48 @@ async function expectAllWhole(turns: readonly FollowedTurn[]): Promise<void> {
 }
 
 describe('under load no turn fails', () => {
-  it('when a worker is killed again and again', async () => {
-    let kills = 0;
-    let next = 0;
-    const killer = setInterval(() => {
-      const workers = scene.system.processes().filter(({ pool }) => pool === 'default');
-      const victim = workers[next++ % workers.length];
-      if (workers.length < 2 || victim === undefined) return; // the one before is not back yet
-      kill(victim);
-      kills += 1;
-    }, KILL_EVERY_MS);
-    const turns = await load((done) => done >= TURNS && kills > 0).finally(() =>
-      clearInterval(killer),
-    );
-    await expectAllWhole(turns);
-    const pauseMs = spread(turns.map(({ longestPauseMs }) => longestPauseMs));
-    reportTrials('workers killed under load', { turns: turns.length, kills, failed: 0, pauseMs });
-  }, 600_000 + TURNS * 10_000);
+  it(
+    'when a worker is killed again and again',
+    async () => {
+      let kills = 0;
+      let next = 0;
+      const killer = setInterval(() => {
+        const workers = scene.system.processes().filter(({ pool }) => pool === 'default');
+        const victim = workers[next++ % workers.length];
+        if (workers.length < 2 || victim === undefined) return; // the one before is not back yet
+        kill(victim);
+        kills += 1;
+      }, KILL_EVERY_MS);
+      const turns = await load((done) => done >= TURNS && kills > 0).finally(() =>
+        clearInterval(killer),
+      );
+      await expectAllWhole(turns);
+      const pauseMs = spread(turns.map(({ longestPauseMs }) => longestPauseMs));
+      reportTrials('workers killed under load', { turns: turns.length, kills, failed: 0, pauseMs });
+    },
+    600_000 + TURNS * 10_000,
+  );
 
-  it('when every process of ours is restarted, one after the other', async () => {
-    let isRestarted = false;
-    const restart = runScript(scene.system, 'restart.mjs', '--rolling').finally(
-      () => (isRestarted = true),
-    );
-    const turns = await load(() => isRestarted);
-    const said = await restart;
-    expect(said).toContain(`${scene.names.length - 4} processes restarted.`);
-    await expectAllWhole(turns);
-    const pauseMs = spread(turns.map(({ longestPauseMs }) => longestPauseMs));
-    const refusals = turns.flatMap((turn) => turn.refusals).length;
-    reportTrials('rolling restart under load', {
-      turns: turns.length,
-      failed: 0,
-      refusals,
-      pauseMs,
-    });
-  }, 600_000 + TURNS * 10_000);
+  it(
+    'when every process of ours is restarted, one after the other',
+    async () => {
+      let isRestarted = false;
+      const restart = runScript(scene.system, 'restart.mjs', '--rolling').finally(
+        () => (isRestarted = true),
+      );
+      const turns = await load(() => isRestarted);
+      const said = await restart;
+      expect(said).toContain(`${scene.names.length - 4} processes restarted.`);
+      await expectAllWhole(turns);
+      const pauseMs = spread(turns.map(({ longestPauseMs }) => longestPauseMs));
+      const refusals = turns.flatMap((turn) => turn.refusals).length;
+      reportTrials('rolling restart under load', {
+        turns: turns.length,
+        failed: 0,
+        refusals,
+        pauseMs,
+      });
+    },
+    600_000 + TURNS * 10_000,
+  );
 });

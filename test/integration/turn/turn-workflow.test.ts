@@ -196,6 +196,22 @@ describe('the turn workflow', () => {
     expect(await ledgerOf(turn)).toHaveLength(1);
   });
 
+  it('outlasts a pool whose attempts fail for longer than a dozen tries', async () => {
+    const model = fakeServedModel({ reply: 'at last' });
+    const submit = model.engine.submit.bind(model.engine);
+    let numFailed = 0;
+    model.engine.submit = (request, listener) => {
+      numFailed += 1;
+      if (numFailed <= 11) listener.onFinish({ reason: 'error', error: new Error('broken') }, 0);
+      else submit(request, listener);
+    };
+    stopPool = await harness.startPool('mini', model);
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    await run(turn);
+    expect(await stored(turn)).toMatchObject({ content: 'at last', finishReason: 'stop' });
+    expect(await ledgerOf(turn)).toHaveLength(1);
+  }, 60_000);
+
   it('writes nothing more once a later attempt owns the log', async () => {
     const gate = gateAt(3);
     stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abcdef', ...gate }));
