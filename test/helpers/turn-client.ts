@@ -50,8 +50,10 @@ export async function call(
   };
 }
 
+/** @throws Error when the gateway refuses */
 export async function newConversation(caller: Caller): Promise<string> {
-  const { json } = await call(caller, 'POST', '/v1/conversations', {});
+  const { status, json } = await call(caller, 'POST', '/v1/conversations', {});
+  if (status !== 201) throw new Error(`A new conversation was refused with ${status}.`);
   return String(json['conversation_id']);
 }
 
