@@ -14,6 +14,12 @@ const SHRINK_MS = Number(variable('SHRINK_MINUTES') ?? 15) * 60_000;
 const DEPLOYMENT = DEPLOYMENTS.find((each) => each === variable('DEPLOYMENT')) ?? 'embedded';
 const SCHEDULE = variable('SCHEDULE');
 
+function wordsFor(short: Shortened | null): string {
+  if (short === null) return 'The minute before the first anomaly did not fail again.';
+  const { steps, isMinimal, command } = short;
+  return `${steps.length} steps fail${isMinimal ? ', none can be left out' : ''}: ${JSON.stringify(steps)}\n${command}`;
+}
+
 it(
   `a long storm over ${DEPLOYMENT} services leaves every list, stream and bill as promised`,
   async () => {
