@@ -123,7 +123,8 @@ describe('a reader whose number the log does not have', () => {
       ...{ model: 'm', served_model: 's', pool: 'p' },
     };
     await log.restore(owner, turnId, epoch, [{ n: 1, type: 'open', data: open }]);
-    const deps = { turnLog: log, streams } as unknown as FeedDeps;
+    const db = { query: async () => ({ rows: [] }) }; // Nothing is stored yet.
+    const deps = { db, turnLog: log, streams } as unknown as FeedDeps;
     const handlers = { onEntries: () => true, onLost: () => undefined };
     return new TurnFeed(deps, conversationId, turnId, after, handlers).start();
   };
