@@ -100,8 +100,7 @@ class Link {
   }
 
   reset(): void {
-    for (const socket of [this.#client, this.#service])
-      if (socket !== null && !socket.destroyed) socket.resetAndDestroy();
+    for (const socket of [this.#client, this.#service]) if (socket !== null) cut(socket);
     if (this.#service === null) this.#onClose();
   }
 }
@@ -181,11 +180,18 @@ class Wire {
 
   #pass(piece: Piece): void {
     if (this.#to.destroyed) return;
-    if (piece === 'reset') this.#to.resetAndDestroy();
+    if (piece === 'reset') cut(this.#to);
     else if (piece === 'end') this.#to.end();
     else {
       this.#heldBytes -= piece.length;
       if (!this.#to.write(piece)) this.#from.pause();
     }
   }
+}
+
+/** A reset; a plain close where Node has none to give: half closed or half open, its handle would be left behind. */
+function cut(socket: Socket): void {
+  if (socket.destroyed) return;
+  if (socket.connecting || socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
