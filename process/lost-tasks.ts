@@ -16,8 +16,13 @@ export interface LostTasksOptions {
 const RETRY_DELAY = '1ms';
 /** A frozen process's polls are open still, and the next attempt may go to one of them: looked at this often … */
 const LOOK_MS = 100;
-/** … and this many times: a worker has two polls, and each takes one task at most. */
+/** … and this many times. */
 const NUM_LOOKS = 10;
+/**
+ * A worker has two open polls, and each takes one task at most. One that goes on taking them lives: it was only starved, and
+ * handing its attempts back for ever would use up the turn's.
+ */
+const MAX_SWALLOWED = 2;
 /** PendingActivityState of temporal.api.enums.v1. */
 const STARTED = 2;
 
@@ -55,11 +60,14 @@ export function createLostTasks({ connection, settings, logger }: LostTasksOptio
 
   const follow = async (task: LeasedTask, process: string): Promise<void> => {
     const { workflowId, runId, activityId } = task;
-    for (let look = 0; look < NUM_LOOKS; look += 1) {
+    let numSwallowed = 0;
+    for (let look = 0; look < NUM_LOOKS && numSwallowed < MAX_SWALLOWED; look += 1) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       const swallowed = await isSwallowed(task, process);
       if (swallowed === 'gone') return;
-      if (swallowed) await isFailed(client.fail({ workflowId, runId, activityId }, failure));
+      if (!swallowed) continue;
+      numSwallowed += 1;
+      await isFailed(client.fail({ workflowId, runId, activityId }, failure));
     }
   };
 

@@ -109,6 +109,8 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
       finish_reason: string;
       usage: { completion_tokens: number };
     };
+    // Nothing was broken yet: what is not whole now would make every later comparison false.
+    expect(['stop', 'length']).toContain(end.finish_reason);
     return {
       text: turn.text,
       finishReason: end.finish_reason,

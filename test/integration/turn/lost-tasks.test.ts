@@ -9,6 +9,7 @@ import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 import { services } from '../../helpers/services.ts';
 import { startTurnHarness } from '../../helpers/turn-harness.ts';
 import type { TurnHarness } from '../../helpers/turn-harness.ts';
+import { waitFor } from '../../helpers/wait-for.ts';
 
 let harness: TurnHarness;
 beforeAll(async () => {
@@ -21,6 +22,19 @@ afterAll(async () => {
 
 const textOf = (entries: readonly NumberedEntry[]): string =>
   entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+
+function lostTasks(): ReturnType<typeof createLostTasks> {
+  return createLostTasks({
+    connection: harness.temporal,
+    settings: {
+      address: services().temporalAddress,
+      namespace: 'default',
+      workflowBundle: services().workflowBundlePath,
+      stackTraces: false,
+    },
+    logger: createLogger('test', { logLevel: 'fatal', processName: '' }),
+  });
+}
 
 describe('a lost worker', () => {
   it('has its turn continued by another one at the next token; what it says later is refused', async () => {
@@ -42,16 +56,7 @@ describe('a lost worker', () => {
     const turn = await harness.accept(await harness.newConversation(), 'letters');
     const running = (await harness.start(turn)).result();
     await harness.entry(turn.turnId, (entry) => entry.type === 'token');
-    const handBack = createLostTasks({
-      connection: harness.temporal,
-      settings: {
-        address: services().temporalAddress,
-        namespace: 'default',
-        workflowBundle: services().workflowBundlePath,
-        stackTraces: false,
-      },
-      logger: createLogger('test', { logLevel: 'fatal', processName: '' }),
-    });
+    const handBack = lostTasks();
     await handBack({ process: 'lost', tasks: held });
     const retry = await harness.entry(turn.turnId, (entry) => entry.type === 'retry');
     expect(retry).toMatchObject({ data: { attempt: 2, continuation: 'tokens' } });
@@ -69,4 +74,37 @@ describe('a lost worker', () => {
     });
     await stop();
   });
+
+  it('that was only starved, and takes its own turn again, does not use up the turn’s attempts', async () => {
+    const held: LeasedTask[] = [];
+    let wake: () => void = () => undefined;
+    const awake = new Promise<void>((resolve) => (wake = resolve));
+    const model = fakeServedModel({
+      reply: 'abcdefgh',
+      beforeToken: (index) => (index === 3 ? awake : Promise.resolve()),
+    });
+    const stop = await harness.startPool('mini', model, {
+      hold: (task) => {
+        held.push(task);
+        return () => undefined;
+      },
+    });
+    const turn = await harness.accept(await harness.newConversation(), 'letters');
+    const running = (await harness.start(turn)).result();
+    await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+    const [task] = held;
+    const { pendingActivities } = await harness.temporal.workflowService.describeWorkflowExecution({
+      namespace: 'default',
+      execution: { workflowId: task?.workflowId ?? '', runId: task?.runId ?? '' },
+    });
+    const process = pendingActivities?.[0]?.lastWorkerIdentity ?? '';
+    await lostTasks()({ process, tasks: held.slice(0, 1) });
+    // The lost attempt, and one for each poll that the process may have had open.
+    await waitFor('it has the turn again', () => held.length === 4);
+    await expect(waitFor('it is handed back again', () => held.length > 4, 1500)).rejects.toThrow();
+    wake();
+    await running;
+    expect(textOf(await harness.entries(turn.turnId))).toBe('abcdefgh');
+    await stop();
+  }, 60_000);
 });
