@@ -1,4 +1,5 @@
-// The embedded Valkey: memory only, password from a file. Everything in it can be made again from PostgreSQL.
+// The embedded Valkey: password from a file, and a file of what was written, so that a restart of everything loses no text of
+// a running turn. The rest of it can be made again from PostgreSQL.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomically } from './home-folder.ts';
@@ -50,7 +51,10 @@ function valkeyConfiguration(port: number, password: string, folder: string): st
     `requirepass ${password}`,
     `dir "${folder}"`,
     'save ""',
-    'appendonly no',
+    // Written before it is acknowledged, so a killed server forgets nothing; when it reaches the disk is the kernel's matter. (With
+    // everysec a write waits for a slow disk, and a kill then does lose it.)
+    'appendonly yes',
+    'appendfsync no',
     // A full store must refuse, never forget: an evicted turn log would lose a running turn's tokens.
     'maxmemory-policy noeviction',
     // Keeps the environment readable from outside: the title would be written over it.

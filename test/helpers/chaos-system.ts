@@ -150,7 +150,8 @@ function targetsOf(
     { name: 'postgres', kind: 'postgres' },
     ...(kind === 'valkey'
       ? numbered('valkey-primary', 3, 'redis')
-      : [{ name: 'redis', kind: 'redis', forgets: true } as const]),
+      : // It keeps a file (decision 0015); as one that has none it is spared what such a one cannot survive.
+        [{ name: 'redis', kind: 'redis', forgets: true } as const]),
     ...(kind === 'temporal'
       ? numbered('temporal', 2, 'temporal')
       : [{ name: 'temporal', kind: 'temporal' } as const]),

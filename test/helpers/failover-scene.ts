@@ -62,8 +62,6 @@ export interface FailoverScene {
   /** The turn is done, as the unbroken one, once: for the reader, in the log, in the store, on the bill. */
   expectWhole(turn: FollowedTurn, which: number): Promise<void>;
   expectWholeAs(turn: FollowedTurn, body: object): Promise<void>;
-  /** What is stored, billed and in the log is that of the same turn unbroken, each once; nothing is asked of its reader. */
-  expectStored(turn: FollowedTurn, which: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -152,13 +150,16 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     await waitFor('a turn is accepted', async () => (await countAccepted()) > numAccepted);
   };
 
-  const unbrokenAs = async (body: object): Promise<Unbroken> => {
-    const known = unbroken.get(body) ?? (await enoughReady(system, names, SPARE), null);
-    return known ?? takeUnbroken(body);
-  };
-  const expectStoredAs = async (turn: FollowedTurn, body: object): Promise<void> => {
+  const expectWholeAs = async (turn: FollowedTurn, body: object): Promise<void> => {
     await turn.done;
-    const { text, finishReason, numTokens } = await unbrokenAs(body);
+    const known = unbroken.get(body) ?? (await enoughReady(system, names, SPARE), null);
+    const { text, finishReason, numTokens } = known ?? (await takeUnbroken(body));
+    expect(turn.text).toBe(text);
+    expect(turn.events.at(-1)).toMatchObject({
+      event: 'done',
+      data: { finish_reason: finishReason, usage: { completion_tokens: numTokens } },
+    });
+    expect(turn.events.filter(({ event }) => event === 'done' || event === 'open')).toHaveLength(2);
     const record = await audit.recordOf(turn.turnId);
     expect(record.replies).toEqual([
       { content: text, finish_reason: finishReason, completion_tokens: numTokens },
@@ -168,22 +169,9 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
     if (record.entryNumbers.length > 0)
       expect([record.loggedText, record.loggedTokens]).toEqual([text, numTokens]);
   };
-  const expectWholeAs = async (turn: FollowedTurn, body: object): Promise<void> => {
-    await turn.done;
-    const { text, finishReason, numTokens } = await unbrokenAs(body);
-    expect(turn.text).toBe(text);
-    expect(turn.events.at(-1)).toMatchObject({
-      event: 'done',
-      data: { finish_reason: finishReason, usage: { completion_tokens: numTokens } },
-    });
-    expect(turn.events.filter(({ event }) => event === 'done' || event === 'open')).toHaveLength(2);
-    await expectStoredAs(turn, body);
-  };
 
   const expectWhole = (turn: FollowedTurn, which: number): Promise<void> =>
     expectWholeAs(turn, bodyOf(which));
-  const expectStored = (turn: FollowedTurn, which: number): Promise<void> =>
-    expectStoredAs(turn, bodyOf(which));
 
   const close = async (): Promise<void> => {
     await audit.close();
@@ -191,7 +179,7 @@ export async function startFailoverScene(options: SystemOptions = {}): Promise<F
   };
   return {
     ...{ system, names, audit, callers, ownGateway, close },
-    ...{ begin, beginWith, beginOrphaned, turnAccepted, expectWhole, expectWholeAs, expectStored },
+    ...{ begin, beginWith, beginOrphaned, turnAccepted, expectWhole, expectWholeAs },
   };
 }
 
