@@ -43,7 +43,6 @@ export async function relayEvents(
     destroy: () => void response.destroy(),
   };
   let isFirstToken = true;
-  let report: ReaderReport | null = null;
   const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, turn.after, {
     onEntries: (entries) => {
       if (isFirstToken && entries.some((entry) => entry.type === 'token')) {
@@ -54,29 +53,20 @@ export async function relayEvents(
       const hasRoom = response.headersSent ? response.write(text) : openEventStream(response, text);
       if (!hasRoom) {
         hold(deps, response, stream, () => {
-          report?.flowing();
+          reader.report?.flowing();
           feed.resume();
         });
-        report?.stalled(entries.at(-1)?.n ?? 0);
+        reader.report?.stalled(entries.at(-1)?.n ?? 0);
       }
       if (feed.hasEnded) response.end();
       return hasRoom;
     },
     onLost: () => void response.end(),
   });
-  const leave = watch(deps, response, turn, feed, stream, () => report?.left());
-  try {
-    await feed.subscribe();
-    const isNew = await begin();
-    if (!response.destroyed) report = deps.readerProgress.arrived(turn.turnId, turn.pool);
-    if (isNew) feed.follow();
-    else await feed.start();
-    if (!response.headersSent) openEventStream(response);
-    if (feed.hasEnded) response.end();
-  } catch (error) {
-    leave();
-    throw error;
-  }
+  const reader: WatchedReader = watch(deps, response, turn, feed, stream);
+  await reader.follow(begin);
+  if (!response.headersSent) openEventStream(response);
+  if (feed.hasEnded) response.end();
 }
 
 /** Waits for the end and answers with one JSON object. */
@@ -87,7 +77,6 @@ export async function relayReply(
   begin: Begin,
 ): Promise<void> {
   const gathered: NumberedEntry[] = [];
-  let report: ReaderReport | null = null;
   const outcome = new Promise<void>((resolve, reject) => {
     const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, 0, {
       onEntries: (entries) => {
@@ -102,20 +91,9 @@ export async function relayReply(
       close: () => reject(new AppError('STREAM_UNAVAILABLE')),
       destroy: () => void response.destroy(),
     };
-    const leave = watch(deps, response, turn, feed, stream, () => report?.left());
+    const reader = watch(deps, response, turn, feed, stream);
     response.once('close', () => resolve());
-    feed
-      .subscribe()
-      .then(begin)
-      .then((isNew) => {
-        if (!response.destroyed) report = deps.readerProgress.arrived(turn.turnId, turn.pool);
-        return isNew ? feed.follow() : feed.start();
-      })
-      .then(() => feed.hasEnded && resolve())
-      .catch((error: unknown) => {
-        leave();
-        reject(error);
-      });
+    reader.follow(begin).then(() => feed.hasEnded && resolve(), reject);
   });
   await outcome;
   if (!response.destroyed) response.json(replyOf(gathered));
@@ -136,15 +114,21 @@ function hold(deps: GatewayDeps, response: Response, stream: OpenStream, onRoom:
   });
 }
 
-/** Counts the reader in, and out when the response closes; returns what counts it out early. */
+interface WatchedReader {
+  /** Subscribes, lets `begin` run, and follows the log; counts the reader out when any of it fails. */
+  follow(begin: Begin): Promise<void>;
+  /** Tells its turn's worker what it does, from `begin` on. */
+  report: ReaderReport | null;
+}
+
+/** Counts the reader in, and out when the response closes. */
 function watch(
   deps: GatewayDeps,
   response: Response,
   turn: RelayedTurn,
   feed: TurnFeed,
   stream: OpenStream,
-  onLeave: () => void,
-): () => void {
+): WatchedReader {
   deps.streams.add(stream);
   deps.grace.arrived(turn.turnId);
   let isHere = true;
@@ -152,10 +136,26 @@ function watch(
     if (!isHere) return;
     isHere = false;
     deps.streams.remove(stream);
-    onLeave();
+    reader.report?.left();
     void feed.close().then(() => deps.grace.left(turn.conversationId, turn.turnId, feed.hasEnded));
+  };
+  const reader: WatchedReader = {
+    report: null,
+    follow: async (begin) => {
+      try {
+        await feed.subscribe();
+        const isNew = await begin();
+        if (!response.destroyed)
+          reader.report = deps.readerProgress.arrived(turn.turnId, turn.pool);
+        if (isNew) feed.follow();
+        else await feed.start();
+      } catch (error) {
+        leave();
+        throw error;
+      }
+    },
   };
   response.once('close', leave);
   response.on('error', leave);
-  return leave;
+  return reader;
 }
