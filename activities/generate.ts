@@ -2,6 +2,7 @@
 // read back as token ids and continued at the next position, token-exactly. Heartbeats only prove life.
 import { Context } from '@temporalio/activity';
 import type { Info } from '@temporalio/activity';
+import { lookAheadOf } from '../contracts/catalog.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import type { SequenceFinish, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
@@ -216,7 +217,7 @@ async function relay(
   let lost: 'fenced' | 'missing' | null = null;
   const stopped = new AbortController();
   const seqId = `${input.turnId}/${epoch}`;
-  const lookAhead = lookAheadOf(deps, input, log, seqId);
+  const lookAhead = newLookAhead(deps, input, log, seqId);
   const end = await runReplies({
     model: deps.model,
     prompt,
@@ -251,19 +252,18 @@ async function relay(
 }
 
 /** Null for a pool whose replies wait for nobody. */
-function lookAheadOf(
+function newLookAhead(
   { catalog, model, readers }: GenerateDeps,
   { pool, turnId }: GenerateInput,
   log: RecalledLog,
   seqId: string,
 ): LookAhead | null {
-  const served = catalog.pools[pool];
+  const numTokens = lookAheadOf(catalog, pool);
   const { engine } = model;
   // Several replies are sequences of one id as a rule, of several after a failover: those are not held.
-  if (served?.kind !== 'native' || served.look_ahead_tokens === undefined || !engine.hold)
-    return null;
+  if (numTokens === null || !engine.hold) return null;
   return new LookAhead({
-    numTokens: served.look_ahead_tokens,
+    numTokens,
     log,
     readers: () => readers.stateOf(turnId),
     hold: (isHeld) => engine.hold?.(seqId, isHeld),

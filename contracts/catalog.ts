@@ -162,9 +162,10 @@ function isPlainHttpUrl(text: string): boolean {
   return [url.username, url.password, url.search, url.hash].every((part) => part === '');
 }
 
-export function hasLookAhead({ pools }: Catalog, poolName: string): boolean {
+/** Tokens that a pool's replies may be ahead of their readers; null where they wait for nobody. */
+export function lookAheadOf({ pools }: Catalog, poolName: string): number | null {
   const named = pools[poolName];
-  return named?.kind === 'native' && named.look_ahead_tokens !== undefined;
+  return named?.kind === 'native' ? (named.look_ahead_tokens ?? null) : null;
 }
 
 /** The task queue of a pool's inference workers. */

@@ -16,7 +16,7 @@ import { RedisLimiter } from '../redis/limiter.ts';
 import { leastWaiting } from '../redis/pool-pressure.ts';
 import { RedisTurnLog } from '../redis/turn-log.ts';
 import { RedisTurnReaders } from '../redis/turn-readers.ts';
-import { hasLookAhead } from '../contracts/catalog.ts';
+import { lookAheadOf } from '../contracts/catalog.ts';
 import { createApp } from './app.ts';
 import { DisconnectGrace } from './disconnect-grace.ts';
 import { startEmbeddedWorker } from './embedded-worker.ts';
@@ -98,7 +98,7 @@ main('gateway', async () => {
   const readerProgress = new ReaderProgress({
     readers: new RedisTurnReaders(redis),
     gateway: identity,
-    hasLookAhead: (name) => hasLookAhead(catalog, name),
+    hasLookAhead: (name) => lookAheadOf(catalog, name) !== null,
     onError: (error) => logger.debug({ error }, 'what readers do was not told'),
   });
   const silence = new Silence();

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { hasLookAhead, loadCatalog } from '../../contracts/catalog.ts';
+import { loadCatalog, lookAheadOf } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
 import { createApp } from '../../gateway/app.ts';
@@ -65,7 +65,7 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
     const readerProgress = new ReaderProgress({
       readers: new RedisTurnReaders(turns.redis),
       gateway: randomUUID(),
-      hasLookAhead: (pool) => hasLookAhead(catalog, pool),
+      hasLookAhead: (pool) => lookAheadOf(catalog, pool) !== null,
       onError: () => undefined,
     });
     const limits = { heartbeatMs: 60_000, streamBufferBytes: 64 * 1024 * 1024 };
