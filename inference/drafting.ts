@@ -85,16 +85,15 @@ export class Drafting {
       });
     const guessing = schedule.scheduled.filter((each) => this.#isGuessing(each));
     const model = this.#model;
+    const known = this.#lookUp(guessing, plan, drafts, model);
     if (model === null) {
-      this.#lookUp(guessing, plan, drafts);
       finish();
       return;
     }
-    const known = this.#lookUp(guessing, plan, drafts, model);
     const requests = this.#requestsOf(known, plan, model);
     const asked = new Set(requests.map(({ sequence }) => sequence));
     const others = known.filter(({ sequence }) => !asked.has(sequence));
-    this.#lookUp(others, plan, drafts);
+    this.#lookUp(others, plan, drafts, null);
     if (requests.length === 0) {
       finish();
       return;
@@ -150,14 +149,14 @@ export class Drafting {
 
   /**
    * Guesses by what the sequences have said before.
-   * @param rival the draft model: it is left those that it guesses better
+   * @param rival the draft model: it is left those that it guesses better; null = none of them
    * @returns those that got no guess
    */
   #lookUp(
     guessing: readonly ScheduledSequence[],
     plan: StepPlan,
     drafts: Map<Sequence, Draft>,
-    rival?: DraftModel,
+    rival: DraftModel | null,
   ): ScheduledSequence[] {
     return guessing.filter(({ sequence }) => {
       const leastRate = rival?.rateOf(sequence) ?? 0;
