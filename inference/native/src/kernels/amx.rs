@@ -47,6 +47,18 @@ macro_rules! by_panels {
     };
 }
 
+/// Repeats `$one` for each panel and the register of its sums, whose name an instruction has to spell out.
+macro_rules! each_sum {
+    ($one:ident) => {
+        $one!(0, "tmm0");
+        $one!(1, "tmm1");
+        $one!(2, "tmm2");
+        $one!(3, "tmm3");
+        $one!(4, "tmm4");
+        $one!(5, "tmm5");
+    };
+}
+
 /// @panics when activations and outputs are not of the same 1 … `PASS` tokens, or not as wide as the weights
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")]
 fn multiply_expanded(
@@ -176,48 +188,18 @@ unsafe fn add<const N: usize>(
     unsafe {
         let panel = |index: usize| activations.add(index * stride);
         asm!("tileloadd tmm6, [{0} + {1}]", in(reg) weights, in(reg) 64_usize, options(nostack, readonly));
-        if N > 0 {
-            asm!(
-                "tileloadd tmm7, [{0} + {1}]",
-                "tdpbssd tmm0, tmm7, tmm6",
-                in(reg) panel(0), in(reg) 64_usize, options(nostack, readonly)
-            );
+        macro_rules! add_panel {
+            ($index:literal, $sum:literal) => {
+                if N > $index {
+                    asm!(
+                        "tileloadd tmm7, [{0} + {1}]",
+                        concat!("tdpbssd ", $sum, ", tmm7, tmm6"),
+                        in(reg) panel($index), in(reg) 64_usize, options(nostack, readonly)
+                    );
+                }
+            };
         }
-        if N > 1 {
-            asm!(
-                "tileloadd tmm7, [{0} + {1}]",
-                "tdpbssd tmm1, tmm7, tmm6",
-                in(reg) panel(1), in(reg) 64_usize, options(nostack, readonly)
-            );
-        }
-        if N > 2 {
-            asm!(
-                "tileloadd tmm7, [{0} + {1}]",
-                "tdpbssd tmm2, tmm7, tmm6",
-                in(reg) panel(2), in(reg) 64_usize, options(nostack, readonly)
-            );
-        }
-        if N > 3 {
-            asm!(
-                "tileloadd tmm7, [{0} + {1}]",
-                "tdpbssd tmm3, tmm7, tmm6",
-                in(reg) panel(3), in(reg) 64_usize, options(nostack, readonly)
-            );
-        }
-        if N > 4 {
-            asm!(
-                "tileloadd tmm7, [{0} + {1}]",
-                "tdpbssd tmm4, tmm7, tmm6",
-                in(reg) panel(4), in(reg) 64_usize, options(nostack, readonly)
-            );
-        }
-        if N > 5 {
-            asm!(
-                "tileloadd tmm7, [{0} + {1}]",
-                "tdpbssd tmm5, tmm7, tmm6",
-                in(reg) panel(5), in(reg) 64_usize, options(nostack, readonly)
-            );
-        }
+        each_sum!(add_panel);
     }
 }
 
@@ -234,24 +216,17 @@ unsafe fn finish<const N: usize>(
     let mut sums = [const { MaybeUninit::<Sums>::uninit() }; N];
     // SAFETY: the caller's promise; of each register the digits of the panel's tokens are stored, and only they are read.
     unsafe {
-        if N > 0 {
-            asm!("tilestored [{0} + {1}], tmm0", in(reg) sums[0].as_mut_ptr(), in(reg) 64_usize, options(nostack));
+        macro_rules! store_sum {
+            ($index:literal, $sum:literal) => {
+                if N > $index {
+                    asm!(
+                        concat!("tilestored [{0} + {1}], ", $sum),
+                        in(reg) sums[$index].as_mut_ptr(), in(reg) 64_usize, options(nostack)
+                    );
+                }
+            };
         }
-        if N > 1 {
-            asm!("tilestored [{0} + {1}], tmm1", in(reg) sums[1].as_mut_ptr(), in(reg) 64_usize, options(nostack));
-        }
-        if N > 2 {
-            asm!("tilestored [{0} + {1}], tmm2", in(reg) sums[2].as_mut_ptr(), in(reg) 64_usize, options(nostack));
-        }
-        if N > 3 {
-            asm!("tilestored [{0} + {1}], tmm3", in(reg) sums[3].as_mut_ptr(), in(reg) 64_usize, options(nostack));
-        }
-        if N > 4 {
-            asm!("tilestored [{0} + {1}], tmm4", in(reg) sums[4].as_mut_ptr(), in(reg) 64_usize, options(nostack));
-        }
-        if N > 5 {
-            asm!("tilestored [{0} + {1}], tmm5", in(reg) sums[5].as_mut_ptr(), in(reg) 64_usize, options(nostack));
-        }
+        each_sum!(store_sum);
         for (token, (scale, out)) in digits.scales.iter().zip(out).enumerate() {
             let sums = sums[token / PANEL].as_ptr().cast::<[i32; TILE]>();
             let at = sums.add(token % PANEL * 2);

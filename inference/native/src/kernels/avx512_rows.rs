@@ -99,8 +99,7 @@ const EVEN: [u16; 32] = [
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub fn expand<F: Format>(tile: &[u8], out: &mut [TileBlock]) {
     let blocks = tile[ROW_SCALES..].chunks_exact(F::ROW_BYTES);
-    let halves = out.iter_mut().flat_map(|out| out.0.as_chunks_mut::<8>().0);
-    let mut places = halves;
+    let mut places = out.iter_mut().flat_map(|out| out.0.as_chunks_mut::<8>().0);
     for (block, out) in blocks.zip(&mut places) {
         // SAFETY: a block of this layout and eight lines; the instruction set is enabled here.
         unsafe {

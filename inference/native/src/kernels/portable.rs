@@ -34,8 +34,14 @@ pub fn quantize(values: &[f32; BLOCK], out: &mut QuantBlock) {
 /// The scale of a block and its inverse, from the bits of its largest magnitude.
 #[inline(always)]
 pub fn quant_scale(largest: u32) -> (f32, f32) {
-    let scale = f32::from_bits(largest) / 127.0;
-    // Below the normal numbers an inverse would overflow; such a block is as good as zero.
+    scale_to(127.0, largest)
+}
+
+/// The scale that makes the largest magnitude `most`, and its inverse.
+#[inline(always)]
+pub fn scale_to(most: f32, largest: u32) -> (f32, f32) {
+    let scale = f32::from_bits(largest) / most;
+    // Below the normal numbers an inverse would overflow; such numbers are as good as zero.
     if scale >= f32::MIN_POSITIVE {
         (scale, 1.0 / scale)
     } else {

@@ -95,13 +95,7 @@ pub const SCALAR: RowsKernels = RowsKernels {
 /// The scale of a token and its inverse, from the bits of its largest magnitude: digits of up to 32639 have upper halves
 /// of up to 127 when the lower ones are rounded to the nearest.
 pub fn token_scale(largest: u32) -> (f32, f32) {
-    let scale = f32::from_bits(largest) / 32639.0;
-    // Below the normal numbers an inverse would overflow; such a token is as good as zero.
-    if scale >= f32::MIN_POSITIVE {
-        (scale, 1.0 / scale)
-    } else {
-        (scale, 0.0)
-    }
+    portable::scale_to(32639.0, largest)
 }
 
 #[inline(always)]
