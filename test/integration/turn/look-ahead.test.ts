@@ -2,8 +2,8 @@
 import { Runtime } from '@temporalio/worker';
 import { newTurnId } from '../../../contracts/ids.ts';
 import { turnMetaKey } from '../../../contracts/redis-keys.ts';
-import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import { rows } from '../../../postgres/pool.ts';
+import { textOf } from '../../helpers/entry-text.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 import { startTurnHarness } from '../../helpers/turn-harness.ts';
 import type { TurnHarness } from '../../helpers/turn-harness.ts';
@@ -32,9 +32,6 @@ afterAll(async () => {
   await harness.close();
   await Runtime.instance().shutdown();
 }, 30_000);
-
-const textOf = (entries: readonly NumberedEntry[]): string =>
-  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
 
 /** A turn whose readers, at two gateways, stalled at its second entry before the reply began. */
 async function heldTurn() {

@@ -1,10 +1,10 @@
 // Handing back what a lost worker ran, on real Temporal: exactly its attempt fails, and the next one begins at once.
 import { Runtime } from '@temporalio/worker';
 import type { LeasedTask } from '../../../contracts/process-leases.ts';
-import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import { findTurn } from '../../../postgres/turns.ts';
 import { createLogger } from '../../../process/logger.ts';
 import { createLostTasks } from '../../../process/lost-tasks.ts';
+import { textOf } from '../../helpers/entry-text.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 import { services } from '../../helpers/services.ts';
 import { startTurnHarness } from '../../helpers/turn-harness.ts';
@@ -20,9 +20,6 @@ afterAll(async () => {
   await Runtime.instance().shutdown();
 }, 30_000);
 
-const textOf = (entries: readonly NumberedEntry[]): string =>
-  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
-
 function lostTasks(): ReturnType<typeof createLostTasks> {
   return createLostTasks({
     connection: harness.temporal,
@@ -36,9 +33,23 @@ function lostTasks(): ReturnType<typeof createLostTasks> {
   });
 }
 
+/** A turn that `model` has begun to answer, and the tasks that its worker holds. */
+async function serveOn(model: ReturnType<typeof fakeServedModel>) {
+  const held: LeasedTask[] = [];
+  const stop = await harness.startPool('mini', model, {
+    hold: (task) => {
+      held.push(task);
+      return () => undefined;
+    },
+  });
+  const turn = await harness.accept(await harness.newConversation(), 'letters');
+  const running = (await harness.start(turn)).result();
+  await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+  return { held, stop, turn, running };
+}
+
 describe('a lost worker', () => {
   it('has its turn continued by another one at the next token; what it says later is refused', async () => {
-    const held: LeasedTask[] = [];
     let wake: () => void = () => undefined;
     const frozen = new Promise<void>((resolve) => (wake = resolve));
     // The first attempt stops after three tokens, as a frozen worker's would; later ones run through.
@@ -47,15 +58,7 @@ describe('a lost worker', () => {
       beforeToken: (index) =>
         index === 3 && model.engine.numSubmitted === 1 ? frozen : Promise.resolve(),
     });
-    const stop = await harness.startPool('mini', model, {
-      hold: (task) => {
-        held.push(task);
-        return () => undefined;
-      },
-    });
-    const turn = await harness.accept(await harness.newConversation(), 'letters');
-    const running = (await harness.start(turn)).result();
-    await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+    const { held, stop, turn, running } = await serveOn(model);
     const handBack = lostTasks();
     await handBack({ process: 'lost', tasks: held });
     const retry = await harness.entry(turn.turnId, (entry) => entry.type === 'retry');
@@ -76,22 +79,13 @@ describe('a lost worker', () => {
   });
 
   it('that was only starved, and takes its own turn again, does not use up the turn’s attempts', async () => {
-    const held: LeasedTask[] = [];
     let wake: () => void = () => undefined;
     const awake = new Promise<void>((resolve) => (wake = resolve));
     const model = fakeServedModel({
       reply: 'abcdefgh',
       beforeToken: (index) => (index === 3 ? awake : Promise.resolve()),
     });
-    const stop = await harness.startPool('mini', model, {
-      hold: (task) => {
-        held.push(task);
-        return () => undefined;
-      },
-    });
-    const turn = await harness.accept(await harness.newConversation(), 'letters');
-    const running = (await harness.start(turn)).result();
-    await harness.entry(turn.turnId, (entry) => entry.type === 'token');
+    const { held, stop, turn, running } = await serveOn(model);
     const [task] = held;
     const { pendingActivities } = await harness.temporal.workflowService.describeWorkflowExecution({
       namespace: 'default',

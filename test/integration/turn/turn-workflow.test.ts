@@ -6,6 +6,7 @@ import { turnLogKey, turnMetaKey } from '../../../contracts/redis-keys.ts';
 import type { TurnInput } from '../../../contracts/turn-workflow.ts';
 import { rows } from '../../../postgres/pool.ts';
 import { findTurn } from '../../../postgres/turns.ts';
+import { textOf } from '../../helpers/entry-text.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 import { services } from '../../helpers/services.ts';
 import { startTurnHarness } from '../../helpers/turn-harness.ts';
@@ -36,8 +37,6 @@ function gateAt(index: number): { beforeToken: (at: number) => Promise<void>; op
   };
 }
 
-const textOf = (entries: readonly NumberedEntry[]): string =>
-  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
 const stored = (turn: TurnInput): ReturnType<typeof findTurn> =>
   findTurn(harness.db, turn.conversationId, turn.turnId);
 

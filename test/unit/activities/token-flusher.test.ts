@@ -5,6 +5,7 @@ import { AppError } from '../../../contracts/errors.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import type { AppendResult } from '../../../contracts/turn-log.ts';
 import { TokenTextStream } from '../../../inference/tokenizer/text-stream.ts';
+import { textOf } from '../../helpers/entry-text.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
 
 const codes = (text: string): number[] => [...text].map((each) => each.codePointAt(0) ?? 0);
@@ -39,8 +40,6 @@ function harness(
   return { flusher, appended, lost };
 }
 
-const textOf = (entries: readonly NumberedEntry[]): string =>
-  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
 const idsOf = (entries: readonly NumberedEntry[]): number[] =>
   entries.flatMap((entry) => (entry.type === 'token' ? entry.data.ids : []));
 

@@ -5,9 +5,7 @@ import { mergeTokens } from '../../../gateway/replay.ts';
 import { lastEntryOf, storedEntries } from '../../../gateway/stored-stream.ts';
 import type { StoredRequest } from '../../../postgres/turn-requests.ts';
 import type { StoredTurn } from '../../../postgres/turns.ts';
-
-const textOf = (entries: readonly NumberedEntry[]): string =>
-  entries.map((entry) => (entry.type === 'token' ? entry.data.text : '')).join('');
+import { textOf } from '../../helpers/entry-text.ts';
 
 const request = {
   turnId: '01900000-0000-7000-8000-000000000010' as TurnId,
