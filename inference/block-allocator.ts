@@ -93,6 +93,11 @@ export class BlockAllocator {
     this.#hasContent[id] = 1;
   }
 
+  /** Whether the prefix cache knows this block's content: whoever writes there takes a copy first. */
+  hasContent(id: number): boolean {
+    return this.#hasContent[id] === 1;
+  }
+
   /**
    * Gives up one reference each, in this order; a block without references is free.
    * @throws AppError INVARIANT_VIOLATED when one is free already

@@ -11,7 +11,7 @@
 import { AppError } from '../contracts/errors.ts';
 import type { BlockAllocator } from './block-allocator.ts';
 import type { PreemptionCost } from './preemption-cost.ts';
-import type { PrefixCache } from './prefix-cache.ts';
+import type { BlockStart, PrefixCache } from './prefix-cache.ts';
 import { compareService } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 import type { Draft } from './speculator.ts';
@@ -247,23 +247,32 @@ export class Scheduler {
     // its prompt would be computed again and again.
     const numFree = this.#blocks.numFree - this.#numSeats - (sequence.numSeats - 1);
     const hits = this.#cache.match(sequence);
-    const numCached = hits.length * this.#options.blockSize;
+    const start = this.#cache.matchStart(sequence, hits.length);
+    const numCached = hits.length * this.#options.blockSize + (start?.numTokens ?? 0);
     if (sequence.swapped !== null && sequence.swapped.numTokens > numCached) {
       if (this.#numMissingBlocks(sequence) > numFree) return false;
       this.#swapIn(sequence, sequence.swapped.blocks, sequence.swapped.numTokens);
     } else {
       const numTaken = hits.filter((id) => this.#blocks.refCount(id) === 0).length;
-      if (numTaken + this.#numMissingBlocks(sequence) - hits.length > numFree) return false;
+      const numNeeded = numTaken + this.#numMissingBlocks(sequence) - hits.length;
+      if (numNeeded > numFree) return false;
       this.#dropSwapped(sequence);
-      this.#blocks.share(hits);
-      this.#cache.count(sequence, hits.length);
-      sequence.adoptBlocks(hits, numCached);
+      this.#adopt(sequence, hits, numNeeded < numFree ? start : null);
     }
     if (!this.#grow(sequence)) return false;
     this.#waiting.shift();
     sequence.become('running');
     this.#running.push(sequence);
     return true;
+  }
+
+  /** @param start only where there is a block more than it needs: it is held beside its copy until that is listed */
+  #adopt(sequence: Sequence, hits: readonly number[], start: BlockStart | null): void {
+    const blocks = start === null ? hits : [...hits, start.id];
+    const numTokens = hits.length * this.#options.blockSize + (start?.numTokens ?? 0);
+    this.#blocks.share(blocks);
+    this.#cache.count(sequence, numTokens);
+    sequence.adoptBlocks(blocks, hits.length, numTokens);
   }
 
   /** Gives a running sequence the blocks it lacks, taken from the last in order; false when it was itself the last. */
@@ -311,7 +320,9 @@ export class Scheduler {
   #grow(sequence: Sequence): boolean {
     const index = Math.floor(sequence.numComputedTokens / this.#options.blockSize);
     const written = sequence.blockTable[index];
-    const isShared = written !== undefined && this.#blocks.refCount(written) > 1;
+    const isShared =
+      written !== undefined &&
+      (this.#blocks.refCount(written) > 1 || this.#blocks.hasContent(written));
     const blocks = this.#blocks.allocate(this.#numMissingBlocks(sequence) + (isShared ? 1 : 0));
     if (blocks === null) return false;
     if (isShared) {
@@ -366,6 +377,7 @@ export class Scheduler {
   }
 
   #free(sequence: Sequence): void {
+    this.#cache.registerLast(sequence);
     this.#blocks.free(sequence.takeBlocks().reverse());
   }
 }

@@ -126,10 +126,13 @@ export class Sequence {
     this.#state = state;
   }
 
-  /** Begins with blocks that hold its first tokens already; a reference of each is the sequence's from now on. */
-  adoptBlocks(blocks: readonly number[], numTokens: number): void {
+  /**
+   * Begins with blocks that hold its first tokens already; a reference of each is the sequence's from now on.
+   * @param numFull of them it leaves as they are; in one behind them it goes on
+   */
+  adoptBlocks(blocks: readonly number[], numFull: number, numTokens: number): void {
     this.restoreBlocks(blocks, numTokens);
-    this.numRegisteredBlocks = blocks.length;
+    this.numRegisteredBlocks = numFull;
     this.numCachedTokens ??= numTokens;
   }
 

@@ -27,7 +27,13 @@ function setUp(numBlocks = 16) {
   };
   const numHits = (tokenIds: number[], cacheScope?: CacheScope | null): number =>
     cache.match(sequence(tokenIds, cacheScope)).length;
-  return { blocks, cache, compute, numHits };
+  /** Tokens found, those within a block included. */
+  const numFound = (tokenIds: number[], cacheScope?: CacheScope | null): number => {
+    const asked = sequence(tokenIds, cacheScope);
+    const { length } = cache.match(asked);
+    return length * 4 + (cache.matchStart(asked, length)?.numTokens ?? 0);
+  };
+  return { blocks, cache, compute, numHits, numFound };
 }
 
 describe('PrefixCache', () => {
@@ -86,6 +92,46 @@ describe('PrefixCache', () => {
       first.blockTable.slice(0, 2),
     );
   });
+
+  it('goes on within a block that begins alike, to the last token but one', () => {
+    const { compute, numFound } = setUp();
+    compute(range(12));
+    expect(numFound([...range(6), 99, 98, 97])).toBe(6);
+    expect(numFound([...range(11), 99, 98])).toBe(11);
+    expect(numFound(range(8))).toBe(7);
+    expect(numFound([...range(3), 99])).toBe(3);
+    expect(numFound([99, ...range(3)])).toBe(0);
+  });
+
+  it('finds the beginning of a block that another tenant computed only where all send it alike to its end', () => {
+    const { compute, numFound } = setUp();
+    compute(range(12), scope('one', 8));
+    expect(numFound([...range(6), 99], scope('two', 8))).toBe(6);
+    expect(numFound([...range(6), 99], scope('two', 7))).toBe(4);
+    expect(numFound([...range(10), 99], scope('two', 12))).toBe(8);
+    expect(numFound([...range(10), 99], scope('one', 8))).toBe(10);
+  });
+
+  it('knows the last block of a sequence that has ended by its beginning, until its memory is taken', () => {
+    const { blocks, cache, compute, numHits, numFound } = setUp(3);
+    const computed = compute(range(11));
+    expect(numFound(range(11))).toBe(8);
+    cache.registerLast(computed);
+    blocks.free(computed.takeBlocks().reverse());
+    expect(numFound([...range(11), 99])).toBe(11);
+    expect(numHits([...range(11), 99])).toBe(2);
+    expect(blocks.numCached).toBe(3);
+    blocks.allocate(1);
+    expect(numFound([...range(11), 99])).toBe(8);
+  });
+
+  it('does not give away a last block that another sequence still writes', () => {
+    const { blocks, cache, compute, numFound } = setUp();
+    const computed = compute(range(11));
+    blocks.fork(computed.blockTable);
+    cache.registerLast(computed);
+    expect(numFound([...range(11), 99])).toBe(8);
+  });
 });
 
 describe('an engine with a prefix cache', () => {
@@ -100,7 +146,7 @@ describe('an engine with a prefix cache', () => {
     return { executor, engine };
   };
 
-  it('computes a repeated prompt from its last full block on, and says how many tokens it spared', async () => {
+  it('computes only the last token of a repeated prompt, and says how many tokens it spared', async () => {
     const { executor, engine } = engineOf(64);
     const cached: number[] = [];
     for (let time = 0; time < 2; time += 1) {
@@ -114,11 +160,11 @@ describe('an engine with a prefix cache', () => {
         }),
       );
     }
-    expect(cached).toEqual([0, 28]);
-    expect(executor.batches.map(({ tokenIds }) => tokenIds.length)).toEqual([16, 14, 2]);
+    expect(cached).toEqual([0, 29]);
+    expect(executor.batches.map(({ tokenIds }) => tokenIds.length)).toEqual([16, 14, 1]);
     expect(engine.stats()).toMatchObject({
-      kvBlocks: { used: 0, cached: 7, free: 57 },
-      prefixCache: { queriedTokens: 60, hitTokens: 28 },
+      kvBlocks: { used: 0, cached: 9, free: 55 },
+      prefixCache: { queriedTokens: 60, hitTokens: 29 },
     });
     await engine.close();
   });
