@@ -10,6 +10,8 @@ import type { AppendResult } from '../contracts/turn-log.ts';
 export interface FlushSettings {
   /** Tokens are gathered this long … */
   readonly flushMs: number;
+  /** … behind the first hundred this long: a reader is far behind them by then, and each append takes time from the engine … */
+  readonly laterFlushMs: number;
   /** … or until there are this many. The first token never waits. */
   readonly flushTokens: number;
   /** Nothing is appended before the end. */
@@ -26,6 +28,8 @@ export interface TokenFlusherOptions extends FlushSettings {
   readonly onLost: (why: 'fenced' | 'missing') => void;
 }
 
+/** Tokens of all replies, from which on appends are rarer. */
+const NUM_EARLY_TOKENS = 100;
 /** How long to wait before an append that was not answered is tried again. */
 const RETRY_MS = 250;
 
@@ -37,6 +41,7 @@ export class TokenFlusher {
   #timer: NodeJS.Timeout | null = null;
   #appending: Promise<void> | null = null;
   #hasFlushed = false;
+  #numTokens = 0;
   #isLost = false;
 
   constructor(options: TokenFlusherOptions) {
@@ -54,6 +59,7 @@ export class TokenFlusher {
   ): boolean {
     const reply = this.#reply(index);
     reply.push(tokenIds, logprobs);
+    this.#numTokens += tokenIds.length;
     this.#schedule();
     return reply.isStopped;
   }
@@ -97,10 +103,12 @@ export class TokenFlusher {
       this.#start();
       return;
     }
+    const { flushMs, laterFlushMs } = this.#options;
+    const waitMs = this.#numTokens <= NUM_EARLY_TOKENS ? flushMs : laterFlushMs;
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#start();
-    }, this.#options.flushMs);
+    }, waitMs);
   }
 
   #start(): void {

@@ -1,4 +1,4 @@
-// All event streams of this process: counted, given heartbeats by one timer, bounded in the bytes that wait for slow
+// All event streams of this process: counted, given heartbeats by one timer, a few at a time, bounded in the bytes that wait for slow
 // readers, and closed together at a drain.
 import type { Metrics } from '../process/metrics.ts';
 import { HEARTBEAT, reconnectAfter } from './sse.ts';
@@ -25,6 +25,11 @@ const RECONNECT_MS = 500;
 /** Each page is a millisecond or two of this process; between two of them, live text passes. */
 const REPLAYS_AT_A_TIME = 1;
 
+/** The timer looks so often in the time between two heartbeats of a stream: it lets live text pass between a few of them. */
+const HEARTBEAT_ROUNDS = 256;
+/** A round gives at most twice its share, so that thousands which came together drift apart. */
+const MAX_ROUND_SHARE = 2 / HEARTBEAT_ROUNDS;
+
 /** See resumes-in-turn.ts. */
 const RESUMES_AT_A_TIME = 4;
 
@@ -33,11 +38,13 @@ export class OpenStreams {
   readonly replays = new Turnstile(REPLAYS_AT_A_TIME);
   /** Through which readers that come back reach their turn. */
   readonly resumes = new Turnstile(RESUMES_AT_A_TIME);
-  readonly #streams = new Set<OpenStream>();
+  /** When the next heartbeat of each is due, the soonest first. */
+  readonly #streams = new Map<OpenStream, number>();
   /** Streams whose reader has taken less than it was given, the longest stalled first, with the bytes that wait. */
   readonly #stalled = new Map<OpenStream, number>();
   readonly #metrics: Pick<Metrics, 'sseStreams' | 'sseWaitingBytes'>;
   readonly #maxWaitingBytes: number;
+  readonly #heartbeatMs: number;
   readonly #timer: NodeJS.Timeout;
   #waitingBytes = 0;
 
@@ -47,9 +54,8 @@ export class OpenStreams {
   ) {
     this.#metrics = metrics;
     this.#maxWaitingBytes = streamBufferBytes;
-    this.#timer = setInterval(() => {
-      for (const stream of this.#streams) stream.write(HEARTBEAT);
-    }, heartbeatMs);
+    this.#heartbeatMs = heartbeatMs;
+    this.#timer = setInterval(() => this.#beat(), Math.ceil(heartbeatMs / HEARTBEAT_ROUNDS));
     this.#timer.unref();
   }
 
@@ -59,7 +65,7 @@ export class OpenStreams {
   }
 
   add(stream: OpenStream): void {
-    this.#streams.add(stream);
+    this.#streams.set(stream, performance.now() + this.#heartbeatMs);
     this.#metrics.sseStreams.set(this.#streams.size);
   }
 
@@ -92,9 +98,21 @@ export class OpenStreams {
   /** Ends every stream without `done`: its reader resumes elsewhere. */
   drain(): void {
     clearInterval(this.#timer);
-    for (const stream of [...this.#streams]) {
+    for (const stream of [...this.#streams.keys()]) {
       stream.write(reconnectAfter(RECONNECT_MS));
       stream.close();
+    }
+  }
+
+  #beat(): void {
+    const now = performance.now();
+    let left = Math.ceil(this.#streams.size * MAX_ROUND_SHARE);
+    for (const [stream, dueAt] of this.#streams) {
+      if (dueAt > now || left === 0) break;
+      left -= 1;
+      this.#streams.delete(stream);
+      this.#streams.set(stream, now + this.#heartbeatMs);
+      stream.write(HEARTBEAT);
     }
   }
 

@@ -104,6 +104,9 @@ export const ENVIRONMENT = z.object({
   FLUSH_MS: ms(0, 1000)
     .default(10)
     .describe('Tokens are gathered this long before they are appended to the turn log.'),
+  FLUSH_LATER_MS: ms(0, 1000)
+    .default(40)
+    .describe('… and this long behind the first hundred tokens of a reply.'),
   FLUSH_TOKENS: z.coerce
     .number()
     .int()
@@ -142,7 +145,11 @@ export interface Config {
     readonly stallMs: number;
     readonly stallExitMs: number;
   };
-  readonly generate: { readonly flushMs: number; readonly flushTokens: number };
+  readonly generate: {
+    readonly flushMs: number;
+    readonly laterFlushMs: number;
+    readonly flushTokens: number;
+  };
 }
 
 /**
@@ -184,7 +191,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       stallMs: each.ENGINE_STALL_MS,
       stallExitMs: each.ENGINE_STALL_EXIT_MS,
     },
-    generate: { flushMs: each.FLUSH_MS, flushTokens: each.FLUSH_TOKENS },
+    generate: {
+      flushMs: each.FLUSH_MS,
+      laterFlushMs: each.FLUSH_LATER_MS,
+      flushTokens: each.FLUSH_TOKENS,
+    },
   });
 }
 

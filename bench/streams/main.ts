@@ -31,6 +31,7 @@ const { values, positionals } = parseArgs({
     tokens: { type: 'string', default: '1000' },
     'token-ms': { type: 'string', default: '3,10,25,80' },
     'flush-ms': { type: 'string', default: '10' },
+    'later-flush-ms': { type: 'string', default: '40' },
     'flush-tokens': { type: 'string', default: '64' },
     'reply-tokens': { type: 'string', default: '400' },
     pairs: { type: 'string', default: '10' },
@@ -60,6 +61,7 @@ const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
       tokens: Number(values.tokens),
       tokenMs: numbers(values['token-ms']),
       flushMs: Number(values['flush-ms']),
+      laterFlushMs: Number(values['later-flush-ms']),
       flushTokens: Number(values['flush-tokens']),
     }),
 };

@@ -11,6 +11,7 @@ export interface RedisCostOptions {
   /** Milliseconds between tokens; one round for each. */
   readonly tokenMs: readonly number[];
   readonly flushMs: number;
+  readonly laterFlushMs: number;
   readonly flushTokens: number;
 }
 

@@ -209,7 +209,7 @@ export async function startTurnHarness(
           readers,
           model,
           leases,
-          flush: { flushMs: 1, flushTokens: 64 },
+          flush: { flushMs: 1, laterFlushMs: 1, flushTokens: 64 },
         }),
         false,
       ),

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { TokenFlusher } from '../../../activities/token-flusher.ts';
+import type { FlushSettings } from '../../../activities/token-flusher.ts';
 import type { TextStream } from '../../../contracts/engine.ts';
 import { AppError } from '../../../contracts/errors.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
@@ -20,6 +21,7 @@ function harness(
   numReplies = 1,
   numDelivered = 0,
   stream: () => TextStream = () => fakeServedModel({ reply: '' }).createTextStream(stop),
+  flush: Partial<FlushSettings> = {},
 ) {
   const appended: NumberedEntry[] = [];
   const lost: string[] = [];
@@ -31,7 +33,9 @@ function harness(
   const texts = Array.from({ length: numReplies }, () => ({ stream: stream(), numDelivered }));
   const flusher = new TokenFlusher({
     flushMs: 60_000,
+    laterFlushMs: 60_000,
     flushTokens: 4,
+    ...flush,
     texts,
     nextEntry: 2,
     append,
@@ -54,6 +58,28 @@ describe('TokenFlusher', () => {
       [2, 'a'],
       [3, 'bc'],
     ]);
+  });
+
+  it('appends every flushMs at first, and every laterFlushMs behind a hundred tokens', async () => {
+    jest.useFakeTimers();
+    try {
+      const settings = { flushMs: 10, laterFlushMs: 40, flushTokens: 1000 };
+      const { flusher, appended } = harness([], [], 1, 0, undefined, settings);
+      const numAppended = async (afterMs: number): Promise<number> => {
+        await jest.advanceTimersByTimeAsync(afterMs);
+        return appended.length;
+      };
+      flusher.push(0, codes('a'));
+      expect(await numAppended(0)).toBe(1);
+      flusher.push(0, codes('b'.repeat(98)));
+      expect(await numAppended(9)).toBe(1);
+      expect(await numAppended(1)).toBe(2);
+      flusher.push(0, codes('cc'));
+      expect(await numAppended(39)).toBe(2);
+      expect(await numAppended(1)).toBe(3);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   it('keeps one append in flight and loses nothing that comes meanwhile', async () => {
