@@ -7,13 +7,17 @@ import { PendingReply } from './pending-reply.ts';
 import type { ReplyText } from './pending-reply.ts';
 import type { AppendResult } from '../contracts/turn-log.ts';
 
+/** Tokens are gathered for so long, or until there are so many. */
+export interface FlushWindow {
+  readonly ms: number;
+  readonly tokens: number;
+}
+
 export interface FlushSettings {
-  /** Tokens are gathered this long … */
-  readonly flushMs: number;
-  /** … behind the first hundred this long: a reader is far behind them by then, and each append takes time from the engine … */
-  readonly laterFlushMs: number;
-  /** … or until there are this many. The first token never waits. */
-  readonly flushTokens: number;
+  /** Of a reply's first hundred tokens, but for the very first, which never waits. */
+  readonly early: FlushWindow;
+  /** Behind them: a reader is far behind by then, and each append takes time from the engine. */
+  readonly later: FlushWindow;
   /** Nothing is appended before the end. */
   readonly isOnePiece?: boolean;
 }
@@ -99,16 +103,16 @@ export class TokenFlusher {
     if (this.#isLost || this.#appending !== null || !this.#hasPending()) return;
     if (this.#options.isOnePiece === true) return;
     const numTokens = this.#replies.reduce((total, { numPendingIds }) => total + numPendingIds, 0);
-    if (!this.#hasFlushed || numTokens >= this.#options.flushTokens) {
+    const { early, later } = this.#options;
+    const window = this.#numTokens <= NUM_EARLY_TOKENS ? early : later;
+    if (!this.#hasFlushed || numTokens >= window.tokens) {
       this.#start();
       return;
     }
-    const { flushMs, laterFlushMs } = this.#options;
-    const waitMs = this.#numTokens <= NUM_EARLY_TOKENS ? flushMs : laterFlushMs;
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#start();
-    }, waitMs);
+    }, window.ms);
   }
 
   #start(): void {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 const port = z.coerce.number().int().min(0).max(65_535);
 const ms = (min: number, max: number): z.ZodCoercedNumber =>
   z.coerce.number().int().min(min).max(max);
+const flushTokens = z.coerce.number().int().min(1).max(4096);
 
 /** Variable → schema. The description is what an operator reads; the default is what most run. */
 export const ENVIRONMENT = z.object({
@@ -102,18 +103,13 @@ export const ENVIRONMENT = z.object({
     .default(10_000)
     .describe('… and for this long ends its worker, so that its turns go on elsewhere.'),
   FLUSH_MS: ms(0, 1000)
-    .default(10)
-    .describe('Tokens are gathered this long before they are appended to the turn log.'),
+    .default(25)
+    .describe('A reply’s first hundred tokens are gathered this long before they are appended …'),
+  FLUSH_TOKENS: flushTokens.default(4).describe('… or until there are this many.'),
   FLUSH_LATER_MS: ms(0, 1000)
     .default(40)
-    .describe('… and this long behind the first hundred tokens of a reply.'),
-  FLUSH_TOKENS: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(4096)
-    .default(64)
-    .describe('… or until there are this many.'),
+    .describe('Those behind the first hundred are gathered this long …'),
+  FLUSH_LATER_TOKENS: flushTokens.default(64).describe('… or until there are this many.'),
 });
 
 export interface Config {
@@ -145,10 +141,10 @@ export interface Config {
     readonly stallMs: number;
     readonly stallExitMs: number;
   };
+  /** When tokens are appended to the turn log, see activities/token-flusher.ts. */
   readonly generate: {
-    readonly flushMs: number;
-    readonly laterFlushMs: number;
-    readonly flushTokens: number;
+    readonly early: { readonly ms: number; readonly tokens: number };
+    readonly later: { readonly ms: number; readonly tokens: number };
   };
 }
 
@@ -192,9 +188,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       stallExitMs: each.ENGINE_STALL_EXIT_MS,
     },
     generate: {
-      flushMs: each.FLUSH_MS,
-      laterFlushMs: each.FLUSH_LATER_MS,
-      flushTokens: each.FLUSH_TOKENS,
+      early: { ms: each.FLUSH_MS, tokens: each.FLUSH_TOKENS },
+      later: { ms: each.FLUSH_LATER_MS, tokens: each.FLUSH_LATER_TOKENS },
     },
   });
 }

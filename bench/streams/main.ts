@@ -1,12 +1,13 @@
 // npm run bench:streams -- NAME [options]: one bench of the streams, on the running system that COLLOQUY_HOME describes.
 //   idle        10,000 open streams in one gateway: memory of each, and append → socket with tokens on 1,000 of them
 //   slow        readers beside stalled ones, slow headers, and a storm of reconnects
-//   redis-cost  commands and bytes per 1,000 tokens
+//   redis-cost  commands and bytes per 1,000 tokens, with the FLUSH_* of the environment
 //   direct      400 tokens through Redis and the gateway beside the engine's own stream
 // Each prints JSON lines, then writes them and a Markdown table to --out (default COLLOQUY_HOME/bench).
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { loadConfig } from '../../process/config.ts';
 import { Report } from '../engine/report.ts';
 import { runningSystem } from '../running-system.ts';
 import { runDirect } from './direct.ts';
@@ -30,9 +31,6 @@ const { values, positionals } = parseArgs({
     reconnects: { type: 'string', default: '1000' },
     tokens: { type: 'string', default: '1000' },
     'token-ms': { type: 'string', default: '3,10,25,80' },
-    'flush-ms': { type: 'string', default: '10' },
-    'later-flush-ms': { type: 'string', default: '40' },
-    'flush-tokens': { type: 'string', default: '64' },
     'reply-tokens': { type: 'string', default: '400' },
     pairs: { type: 'string', default: '10' },
   },
@@ -60,9 +58,7 @@ const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
     runRedisCost(stage, {
       tokens: Number(values.tokens),
       tokenMs: numbers(values['token-ms']),
-      flushMs: Number(values['flush-ms']),
-      laterFlushMs: Number(values['later-flush-ms']),
-      flushTokens: Number(values['flush-tokens']),
+      flush: loadConfig(process.env).generate,
     }),
 };
 

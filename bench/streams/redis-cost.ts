@@ -3,6 +3,7 @@
 import { setTimeout as later } from 'node:timers/promises';
 import { epochOf } from '../../contracts/turn-log.ts';
 import { TokenFlusher } from '../../activities/token-flusher.ts';
+import type { FlushSettings } from '../../activities/token-flusher.ts';
 import { makeTurns } from './made-turns.ts';
 import type { Stage } from './stage.ts';
 
@@ -10,9 +11,7 @@ export interface RedisCostOptions {
   readonly tokens: number;
   /** Milliseconds between tokens; one round for each. */
   readonly tokenMs: readonly number[];
-  readonly flushMs: number;
-  readonly laterFlushMs: number;
-  readonly flushTokens: number;
+  readonly flush: FlushSettings;
 }
 
 interface Counters {
@@ -46,7 +45,7 @@ export async function runRedisCost(stage: Stage, options: RedisCostOptions): Pro
     const cost = await difference(stage, async () => {
       await log.claim(turn.turnId, epoch);
       const flusher = new TokenFlusher({
-        ...options,
+        ...options.flush,
         nextEntry: 2,
         texts: [{ stream: WORDS, numDelivered: 0 }],
         append: (all) => {
@@ -85,7 +84,7 @@ export async function runRedisCost(stage: Stage, options: RedisCostOptions): Pro
       measure: 'redis-cost',
       tokens: options.tokens,
       tokenMs,
-      flushMs: options.flushMs,
+      flush: options.flush,
       entries,
       roundTrips: per((counters) => sum(counters, false)),
       commandsInScripts: per((counters) => sum(counters, true)),

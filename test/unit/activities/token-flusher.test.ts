@@ -32,9 +32,8 @@ function harness(
   };
   const texts = Array.from({ length: numReplies }, () => ({ stream: stream(), numDelivered }));
   const flusher = new TokenFlusher({
-    flushMs: 60_000,
-    laterFlushMs: 60_000,
-    flushTokens: 4,
+    early: { ms: 60_000, tokens: 4 },
+    later: { ms: 60_000, tokens: 4 },
     ...flush,
     texts,
     nextEntry: 2,
@@ -60,10 +59,10 @@ describe('TokenFlusher', () => {
     ]);
   });
 
-  it('appends every flushMs at first, and every laterFlushMs behind a hundred tokens', async () => {
+  it('appends in the early window at first, and in the later one behind a hundred tokens', async () => {
     jest.useFakeTimers();
     try {
-      const settings = { flushMs: 10, laterFlushMs: 40, flushTokens: 1000 };
+      const settings = { early: { ms: 25, tokens: 4 }, later: { ms: 40, tokens: 64 } };
       const { flusher, appended } = harness([], [], 1, 0, undefined, settings);
       const numAppended = async (afterMs: number): Promise<number> => {
         await jest.advanceTimersByTimeAsync(afterMs);
@@ -71,12 +70,16 @@ describe('TokenFlusher', () => {
       };
       flusher.push(0, codes('a'));
       expect(await numAppended(0)).toBe(1);
-      flusher.push(0, codes('b'.repeat(98)));
-      expect(await numAppended(9)).toBe(1);
+      flusher.push(0, codes('bbb'));
+      expect(await numAppended(24)).toBe(1);
       expect(await numAppended(1)).toBe(2);
-      flusher.push(0, codes('cc'));
-      expect(await numAppended(39)).toBe(2);
-      expect(await numAppended(1)).toBe(3);
+      flusher.push(0, codes('c'.repeat(95)));
+      expect(await numAppended(0)).toBe(3);
+      flusher.push(0, codes('d'.repeat(63)));
+      expect(await numAppended(39)).toBe(3);
+      expect(await numAppended(1)).toBe(4);
+      flusher.push(0, codes('e'.repeat(64)));
+      expect(await numAppended(0)).toBe(5);
     } finally {
       jest.useRealTimers();
     }
