@@ -2,6 +2,7 @@
 // readers, and closed together at a drain.
 import type { Metrics } from '../process/metrics.ts';
 import { HEARTBEAT, reconnectAfter } from './sse.ts';
+import { LoopHeadroom } from './loop-headroom.ts';
 import { Turnstile } from './turnstile.ts';
 
 export interface OpenStream {
@@ -32,12 +33,18 @@ const MAX_ROUND_SHARE = 2 / HEARTBEAT_ROUNDS;
 
 /** See resumes-in-turn.ts. */
 const RESUMES_AT_A_TIME = 4;
+/** While a store hangs, each who was let in waits for its refusal; the others must not wait for theirs behind them. */
+const RESUME_PATIENCE_MS = 250;
 
 export class OpenStreams {
   /** Through which further pages of long replays are read. */
   readonly replays = new Turnstile(REPLAYS_AT_A_TIME);
   /** Through which readers that come back reach their turn. */
-  readonly resumes = new Turnstile(RESUMES_AT_A_TIME);
+  readonly resumes = new Turnstile(RESUMES_AT_A_TIME, {
+    patienceMs: RESUME_PATIENCE_MS,
+    pace: () => this.#headroom.wait(),
+  });
+  readonly #headroom = new LoopHeadroom();
   /** When the next heartbeat of each is due, the soonest first. */
   readonly #streams = new Map<OpenStream, number>();
   /** Streams whose reader has taken less than it was given, the longest stalled first, with the bytes that wait. */

@@ -5,12 +5,9 @@ import { STREAM_OPENED } from './sse.ts';
 
 /** Relative to /v1. */
 const STREAM_PATH = /^\/conversations\/[^/]+\/turns\/[^/]+\/stream$/;
-/** While a store hangs, each who was let in waits for its refusal; the others must not wait for theirs behind them. */
-const PATIENCE_MS = 250;
-
 /**
  * Readers that come back are let in a few at a time, from their credentials to their first entries, so that the text of
- * those who are there waits for a millisecond and not for all of them. First below /v1.
+ * those who are there waits for a millisecond or two and not for all of them. First below /v1.
  */
 export function resumesInTurn({ resumes }: Pick<OpenStreams, 'resumes'>): RequestHandler {
   return (request, response, next) => {
@@ -25,6 +22,6 @@ export function resumesInTurn({ resumes }: Pick<OpenStreams, 'resumes'>): Reques
         if (response.closed) resolve();
         else next();
       });
-    void resumes.pass(answered, PATIENCE_MS);
+    void resumes.pass(answered);
   };
 }

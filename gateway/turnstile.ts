@@ -1,39 +1,65 @@
 // Lets a few at a time through, the others wait in the order they came: long replays, and readers that all come back at
 // once, take turns, so that live text is never behind more than a few of them.
+
+export interface TurnstileOptions {
+  /** When nobody has passed for this long, all who wait pass beside those inside, who may hang. Default: never. */
+  readonly patienceMs?: number;
+  /** Awaited before one who waits may take the place of one who left. Default: at once. */
+  readonly pace?: () => Promise<void>;
+}
+
 export class Turnstile {
-  readonly #waiting = new Set<() => void>();
+  readonly #patienceMs: number;
+  readonly #pace: (() => Promise<void>) | undefined;
+  /** Called with true when it is their turn, with false when patience ended. */
+  readonly #waiting = new Set<(isTheirTurn: boolean) => void>();
   #free: number;
+  #patience: NodeJS.Timeout | undefined;
 
   /** @param width how many at a time */
-  constructor(width: number) {
+  constructor(width: number, { patienceMs = Infinity, pace }: TurnstileOptions = {}) {
     this.#free = width;
+    this.#patienceMs = patienceMs;
+    this.#pace = pace;
   }
 
-  /** @param patienceMs who has waited for this long passes beside the others: one of them may hang */
-  async pass<Result>(work: () => Promise<Result>, patienceMs = Infinity): Promise<Result> {
+  async pass<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#free > 0) this.#free -= 1;
-    else if (!(await this.#turn(patienceMs))) return work();
+    else if (!(await this.#turn())) return work();
     try {
       return await work();
     } finally {
-      const [next] = this.#waiting;
-      if (next === undefined) this.#free += 1;
-      else next();
+      void this.#handOn();
     }
   }
 
   /** False when patience ended first. */
-  #turn(patienceMs: number): Promise<boolean> {
+  #turn(): Promise<boolean> {
     return new Promise((resolve) => {
-      let timer: NodeJS.Timeout | undefined;
-      const enter = (isTheirTurn: boolean): void => {
-        this.#waiting.delete(called);
-        clearTimeout(timer);
-        resolve(isTheirTurn);
-      };
-      const called = (): void => enter(true);
-      this.#waiting.add(called);
-      if (patienceMs !== Infinity) timer = setTimeout(enter, patienceMs, false);
+      this.#waiting.add(resolve);
+      if (this.#waiting.size === 1) this.#beginPatience();
     });
+  }
+
+  async #handOn(): Promise<void> {
+    if (this.#waiting.size > 0) await this.#pace?.();
+    const [next] = this.#waiting;
+    if (next === undefined) {
+      this.#free += 1;
+      return;
+    }
+    this.#waiting.delete(next);
+    this.#beginPatience();
+    next(true);
+  }
+
+  #beginPatience(): void {
+    clearTimeout(this.#patience);
+    if (this.#waiting.size === 0 || this.#patienceMs === Infinity) return;
+    this.#patience = setTimeout(() => {
+      const all = [...this.#waiting];
+      this.#waiting.clear();
+      for (const each of all) each(false);
+    }, this.#patienceMs);
   }
 }

@@ -23,17 +23,61 @@ describe('Turnstile', () => {
     );
   });
 
-  it('lets who is out of patience pass beside those that hang, and keeps its width afterwards', async () => {
-    const turnstile = new Turnstile(1);
+  it('lets all who wait pass beside those that hang once patience ends, and keeps its width afterwards', async () => {
+    const turnstile = new Turnstile(1, { patienceMs: 1 });
     let open: () => void = () => undefined;
     const hanging = turnstile.pass(() => new Promise<void>((resolve) => (open = resolve)));
-    expect(await turnstile.pass(async () => 'beside', 1)).toBe('beside');
-    const order: string[] = [];
-    const patient = turnstile.pass(async () => void order.push('patient'), 60_000);
-    order.push('opened');
+    const beside = [1, 2].map((each) => turnstile.pass(async () => each));
+    expect(await Promise.all(beside)).toEqual([1, 2]);
     open();
-    await Promise.all([hanging, patient]);
-    expect(order).toEqual(['opened', 'patient']);
-    expect(await turnstile.pass(async () => 'free')).toBe('free');
+    await hanging;
+    let [inside, most] = [0, 0];
+    const work = async (): Promise<void> => {
+      most = Math.max(most, (inside += 1));
+      await new Promise((resolve) => setImmediate(resolve));
+      inside -= 1;
+    };
+    await Promise.all([turnstile.pass(work), turnstile.pass(work), turnstile.pass(work)]);
+    expect(most).toBe(1);
+  });
+
+  it('begins patience anew whenever somebody passes', async () => {
+    jest.useFakeTimers();
+    try {
+      const turnstile = new Turnstile(1, { patienceMs: 100 });
+      const work = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 80));
+      let [inside, most] = [0, 0];
+      const counted = async (): Promise<void> => {
+        most = Math.max(most, (inside += 1));
+        await work();
+        inside -= 1;
+      };
+      const all = Promise.all([1, 2, 3, 4].map(() => turnstile.pass(counted)));
+      await jest.advanceTimersByTimeAsync(4 * 80);
+      await all;
+      expect(most).toBe(1);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  it('awaits its pace between one and the next, and not when nobody waits', async () => {
+    const [order, paced]: [string[], (() => void)[]] = [[], []];
+    const pace = (): Promise<void> => new Promise((resolve) => paced.push(resolve));
+    const turnstile = new Turnstile(1, { pace });
+    const work = (name: string) => turnstile.pass(async () => void order.push(name));
+    const first = work('first');
+    const others = [work('second'), work('third')];
+    await first;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([order, paced.length]).toEqual([['first'], 1]);
+    paced[0]?.();
+    await others[0];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([order, paced.length]).toEqual([['first', 'second'], 2]);
+    paced[1]?.();
+    await Promise.all(others);
+    await work('fourth');
+    expect([order, paced.length]).toEqual([['first', 'second', 'third', 'fourth'], 2]);
   });
 });
