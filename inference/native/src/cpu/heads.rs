@@ -1,5 +1,7 @@
 //! The phase before the attention: queries, keys and values of each head, finished and put where the attention reads them.
 
+use super::products::Tile;
+use super::projection::Units;
 use super::step::Step;
 use crate::batch::Batch;
 use crate::kernels::rows::PASS;
@@ -32,51 +34,59 @@ impl Step<'_> {
         let q_units = shape.q_width() / TILE / per_q_unit;
         let kv_units = shape.kv_width() / TILE / per_kv_unit;
         let num_tokens = self.batch.num_tokens();
+        let units = Units {
+            count: q_units + 2 * kv_units,
+            tiles: per_q_unit.max(per_kv_unit),
+            columns: shape.width,
+        };
+        // The part of a unit, its projection, and its tiles there.
+        let unit_at = |unit: usize| {
+            let (part, projection, unit) = if unit < q_units {
+                (Part::Query, &weights.query, unit)
+            } else if unit < q_units + kv_units {
+                (Part::Key, &weights.key, unit - q_units)
+            } else {
+                (Part::Value, &weights.value, unit - q_units - kv_units)
+            };
+            let is_query = matches!(part, Part::Query);
+            let count = if is_query { per_q_unit } else { per_kv_unit };
+            (part, projection, unit * count..(unit + 1) * count)
+        };
         self.normalised(
             &weights.attention_norm,
             num_tokens,
             |token| token,
-            q_units + 2 * kv_units,
-            |input, unit| {
-                let (part, projection, unit) = if unit < q_units {
-                    (Part::Query, &weights.query, unit)
-                } else if unit < q_units + kv_units {
-                    (Part::Key, &weights.key, unit - q_units)
-                } else {
-                    (Part::Value, &weights.value, unit - q_units - kv_units)
-                };
-                let per_unit = if matches!(part, Part::Query) {
-                    per_q_unit
-                } else {
-                    per_kv_unit
-                };
-                let at = unit * per_unit * TILE;
-                let place = self.place(part, layer, at);
+            units,
+            |input, units| {
                 let products = self.products(input, num_tokens);
-                let tiles = (0..per_unit)
-                    .map(|tile| products.open(&projection.matrix, unit * per_unit + tile, tile));
-                let tiles: Vec<_> = tiles.collect();
-                // SAFETY: this thread's own; a unit is at most a head, and there is room for `PASS` + 1 of them.
-                let (values, scratch) =
-                    unsafe { self.own().heads.slice(0, (PASS + 1) * per_unit * TILE) }
-                        .split_at_mut(PASS * per_unit * TILE);
                 for first in products.passes() {
-                    let mut count = 0;
-                    for (tile, opened) in tiles.iter().enumerate() {
-                        let outputs = products.pass(opened, first, 0);
-                        count = outputs.len();
-                        for (index, out) in outputs.iter().enumerate() {
-                            values[(index * per_unit + tile) * TILE..][..TILE].copy_from_slice(out);
+                    let mut slots = 0..;
+                    for unit in units.clone() {
+                        let (part, projection, tiles) = unit_at(unit);
+                        let (at, len) = (tiles.start * TILE, tiles.len() * TILE);
+                        let place = self.place(part, layer, at);
+                        // SAFETY: this thread's own; a unit is at most a head, and there is room for `PASS` + 1 of them.
+                        let (values, scratch) =
+                            unsafe { self.own().heads.slice(0, (PASS + 1) * len) }
+                                .split_at_mut(PASS * len);
+                        let mut count = 0;
+                        for (tile, (index, slot)) in tiles.zip(&mut slots).enumerate() {
+                            let tile_at = Tile::new(&projection.matrix, index, slot);
+                            let outputs = products.pass(tile_at, first, 0);
+                            count = outputs.len();
+                            for (row, out) in outputs.iter().enumerate() {
+                                values[row * len + tile * TILE..][..TILE].copy_from_slice(out);
+                            }
                         }
-                    }
-                    let rows = values.chunks_exact_mut(per_unit * TILE);
-                    for (index, values) in rows.enumerate().take(count) {
-                        let token = first + index;
-                        self.finish(projection, at, values, scratch);
-                        if !matches!(part, Part::Value) {
-                            self.turn(weights, token, at, values);
+                        let rows = values.chunks_exact_mut(len);
+                        for (row, values) in rows.enumerate().take(count) {
+                            let token = first + row;
+                            self.finish(projection, at, values, scratch);
+                            if !matches!(part, Part::Value) {
+                                self.turn(weights, token, at, values);
+                            }
+                            self.put(part, token, place, values);
                         }
-                        self.put(part, token, place, values);
                     }
                 }
             },

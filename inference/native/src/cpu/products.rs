@@ -1,12 +1,13 @@
-//! Matrix products as one thread makes them: a tile of weights is opened, then meets the tokens pass by pass. Which arithmetic
-//! they are in is the kernels' matter.
+//! Matrix products as one thread makes them: some tiles of weights at a time, small enough together to stay in the second-level
+//! cache, meet the tokens pass by pass, which stay in the first. Tile by tile, all tokens would come from further away for each
+//! of them. Which arithmetic products are in is the kernels' matter.
 
 use std::sync::atomic::Ordering;
 
 use super::workspace::{Activations, Own};
 use crate::kernels::rows::{PASS, TileBlock, WIDE, row_scales};
 use crate::kernels::{Kernels, PANEL, TileOutput};
-use crate::matrix::{Arithmetic, Layout, Matrix, TILE};
+use crate::matrix::{Arithmetic, Layout, Matrix, QuantLayout, TILE};
 
 /// Products of some rows of `input` on one thread.
 pub struct Products<'a> {
@@ -16,12 +17,30 @@ pub struct Products<'a> {
     num_rows: usize,
 }
 
-/// A tile of a matrix that is ready to meet tokens.
-pub struct Opened<'a> {
+/// A tile of a matrix, and where its weights lie while it meets the tokens; tiles of one group have slots of their own.
+#[derive(Clone, Copy)]
+pub struct Tile<'a> {
     matrix: &'a Matrix,
-    tile: usize,
-    /// Its weights as bytes; none when the kernels read the tile itself.
-    expanded: &'a [TileBlock],
+    index: usize,
+    slot: usize,
+}
+
+impl<'a> Tile<'a> {
+    pub fn new(matrix: &'a Matrix, index: usize, slot: usize) -> Self {
+        Self {
+            matrix,
+            index,
+            slot,
+        }
+    }
+}
+
+/// Most registers of opened weights of a group: half a megabyte of them leaves room for activations in the second-level cache.
+pub const GROUP_BLOCKS: usize = (512 << 10) / size_of::<TileBlock>();
+
+/// Most tiles of a group, so many columns wide.
+pub fn group_tiles(num_columns: usize) -> usize {
+    (GROUP_BLOCKS / num_columns.div_ceil(WIDE)).max(1)
 }
 
 // SAFETY of every `unsafe` block in this impl: the promise of `new`.
@@ -56,60 +75,49 @@ impl<'a> Products<'a> {
         (0..self.num_rows).step_by(PASS)
     }
 
-    /// Tiles in different slots are open at the same time.
-    pub fn open(&self, matrix: &'a Matrix, tile: usize, slot: usize) -> Opened<'a> {
-        let mut expanded: &[TileBlock] = &[];
-        if let Layout::Rows(layout) = matrix.layout
-            && self.num_rows > self.kernels.rows.few
-        {
-            let len = matrix.num_columns.div_ceil(WIDE);
-            unsafe {
-                let blocks = self.own.expanded.slice(slot * len, len);
-                (self.kernels.rows.expand)(layout)(matrix.tile(tile), blocks);
-                expanded = blocks;
+    /// Products with rows `first` … of a pass, [token, 16 rows of the matrix]; `place` is 0 or 1, and what was there is lost. A
+    /// tile's first pass comes first: there its weights are put into its slot.
+    pub fn pass(&self, tile: Tile<'_>, first: usize, place: usize) -> &'a mut [[f32; TILE]] {
+        let count = PASS.min(self.num_rows - first);
+        let out = unsafe { &mut self.own.products.slice(place * PASS, PASS)[..count] };
+        if let Layout::Rows(layout) = tile.matrix.layout {
+            self.rows(tile, layout, first, out);
+        } else {
+            for (index, out) in out.chunks_mut(PANEL).enumerate() {
+                self.panel(tile, first / PANEL + index, out);
             }
         }
-        Opened {
-            matrix,
-            tile,
-            expanded,
-        }
+        out
     }
 
-    /// Products with rows `first` … of a pass, [token, 16 rows of the matrix]; `place` is 0 or 1, and what was there is lost.
-    pub fn pass(&self, opened: &Opened<'_>, first: usize, place: usize) -> &'a mut [[f32; TILE]] {
-        let count = PASS.min(self.num_rows - first);
-        let out = unsafe { self.own.products.slice(place * PASS, PASS) };
-        let (matrix, width) = (opened.matrix, opened.matrix.num_columns);
-        if let Layout::Rows(layout) = matrix.layout {
-            unsafe {
-                let digits = self.input.digits(first, count, width);
-                let (tile, out) = (matrix.tile(opened.tile), &mut out[..count]);
-                if opened.expanded.is_empty() {
-                    (self.kernels.rows.multiply)(layout)(tile, &digits, out);
-                } else {
-                    let scales = row_scales(tile);
-                    (self.kernels.rows.multiply_expanded)(&scales, opened.expanded, &digits, out);
-                }
+    /// A pass in the arithmetic of rows.
+    fn rows(&self, tile: Tile<'_>, layout: QuantLayout, first: usize, out: &mut [[f32; TILE]]) {
+        let (bytes, width) = (tile.matrix.tile(tile.index), tile.matrix.num_columns);
+        let kernels = &self.kernels.rows;
+        unsafe {
+            let digits = self.input.digits(first, out.len(), width);
+            if self.num_rows <= kernels.few {
+                return (kernels.multiply)(layout)(bytes, &digits, out);
             }
-        } else {
-            for (index, out) in out[..count].chunks_mut(PANEL).enumerate() {
-                self.panel(opened, first / PANEL + index, out);
+            let len = width.div_ceil(WIDE);
+            let weights = self.own.expanded.slice(tile.slot * len, len);
+            if first == 0 {
+                (kernels.expand)(layout)(bytes, weights);
             }
+            (kernels.multiply_expanded)(&row_scales(bytes), weights, &digits, out);
         }
-        &mut out[..count]
     }
 
     /// Products with at most `PANEL` rows.
-    fn panel(&self, opened: &Opened<'_>, panel: usize, out: &mut [[f32; TILE]]) {
-        let (matrix, width, count) = (opened.matrix, opened.matrix.num_columns, out.len());
+    fn panel(&self, tile: Tile<'_>, panel: usize, out: &mut [[f32; TILE]]) {
+        let (matrix, width, count) = (tile.matrix, tile.matrix.num_columns, out.len());
         let mut sums: TileOutput = [[0.0; TILE]; PANEL];
         unsafe {
             match matrix.layout {
                 Layout::Quant(layout) => {
                     let kernel = (self.kernels.quant_tile)(layout);
                     let blocks = self.input.panel(panel, width);
-                    kernel(matrix.tile(opened.tile), blocks, count, &mut sums);
+                    kernel(matrix.tile(tile.index), blocks, count, &mut sums);
                 }
                 Layout::Rows(_) => unreachable!("multiplied pass by pass"),
                 Layout::Float(layout) => {
@@ -119,7 +127,7 @@ impl<'a> Products<'a> {
                     };
                     let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
                     let kernel = (self.kernels.float_tile)(layout);
-                    kernel(matrix.tile(opened.tile), &tokens[..count], &mut sums);
+                    kernel(matrix.tile(tile.index), &tokens[..count], &mut sums);
                 }
             }
         }

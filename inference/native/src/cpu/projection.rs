@@ -1,40 +1,59 @@
 //! Norms and matrix products: how rows and tiles are shared out, and how they meet.
 
-use super::products::Products;
+use std::ops::Range;
+
+use super::products::{Products, Tile, group_tiles};
 use super::step::Step;
 use super::workspace::Activations;
 use crate::kernels::PANEL;
 use crate::matrix::{Matrix, TILE};
 
-/// Claims a thread makes of a phase, about: fewer and a late thread finds nothing left, more and claiming costs.
-const CLAIMS: usize = 4;
-/// Most tiles of one claim when there are many tokens: they and a panel of tokens stay in the first-level cache.
-const CACHED_TILES: usize = 4;
+/// Claims a thread makes of a phase, at least: fewer and a late thread finds nothing left, more and claiming costs.
+const CLAIMS: usize = 3;
+
+/// The units of a phase of products.
+#[derive(Clone, Copy)]
+pub struct Units {
+    pub count: usize,
+    /// Tiles of weights of each of them, and their columns
+    pub tiles: usize,
+    pub columns: usize,
+}
+
+impl Units {
+    pub fn tiles_of(matrix: &Matrix) -> Self {
+        Self {
+            count: matrix.num_tiles(),
+            tiles: 1,
+            columns: matrix.num_columns,
+        }
+    }
+}
 
 // SAFETY of every `unsafe` block in this impl: as in step.rs.
 impl Step<'_> {
-    /// Normalises and quantises residual rows `source(0)` … and runs `work` on every unit with them.
+    /// Normalises and quantises residual rows `source(0)` … and runs `work` on all units with them.
     pub fn normalised(
         &self,
         weight: &[f32],
         num_rows: usize,
         source: impl Fn(usize) -> usize,
-        num_units: usize,
-        work: impl FnMut(&Activations, usize),
+        units: Units,
+        work: impl FnMut(&Activations, Range<usize>),
     ) {
         let norm = |row, input: &Activations| self.norm(weight, source(row), input, row);
-        self.prepared(&self.work.input, num_rows, norm, num_units, work);
+        self.prepared(&self.work.input, num_rows, norm, units, work);
     }
 
-    /// Prepares rows 0 … of an input with `prepare(row, input)` and runs `work` on every unit with them. A panel of them or less
+    /// Prepares rows 0 … of an input with `prepare(row, input)` and runs `work` on all units with them. A panel of them or less
     /// is prepared by each thread for itself; more are shared out in a phase of their own, and lie in `shared`.
     pub fn prepared(
         &self,
         shared: &Activations,
         num_rows: usize,
         prepare: impl Fn(usize, &Activations),
-        num_units: usize,
-        mut work: impl FnMut(&Activations, usize),
+        units: Units,
+        mut work: impl FnMut(&Activations, Range<usize>),
     ) {
         if num_rows == 0 {
             return;
@@ -48,14 +67,12 @@ impl Step<'_> {
         }
         let mut is_ready = !is_own;
         self.member
-            .each(num_units, self.chunk(num_units, num_rows), |units| {
+            .each(units.count, self.chunk(units, num_rows), |units| {
                 if !is_ready {
                     (0..num_rows).for_each(prepare);
                     is_ready = true;
                 }
-                for unit in units {
-                    work(input, unit);
-                }
+                work(input, units);
             });
     }
 
@@ -69,20 +86,22 @@ impl Step<'_> {
         }
     }
 
-    /// Multiplies one tile with every input row; `put(row, outputs)` takes the results.
+    /// Multiplies some tiles with every input row; `put(tile, row, outputs)` takes the results.
     pub fn project(
         &self,
         matrix: &Matrix,
-        tile: usize,
+        tiles: Range<usize>,
         input: &Activations,
         num_rows: usize,
-        mut put: impl FnMut(usize, &mut [f32; TILE]),
+        mut put: impl FnMut(usize, usize, &mut [f32; TILE]),
     ) {
         let products = self.products(input, num_rows);
-        let tile = products.open(matrix, tile, 0);
         for first in products.passes() {
-            for (index, values) in products.pass(&tile, first, 0).iter_mut().enumerate() {
-                put(first + index, values);
+            for (slot, index) in tiles.clone().enumerate() {
+                let outputs = products.pass(Tile::new(matrix, index, slot), first, 0);
+                for (row, values) in outputs.iter_mut().enumerate() {
+                    put(index, first + row, values);
+                }
             }
         }
     }
@@ -92,13 +111,14 @@ impl Step<'_> {
         unsafe { Products::new(self.kernels, self.own(), input, num_rows) }
     }
 
-    /// Units of one claim.
-    pub fn chunk(&self, num_units: usize, num_rows: usize) -> usize {
-        let even = num_units.div_ceil(self.num_threads * CLAIMS);
-        if num_rows > PANEL {
-            even.min(CACHED_TILES)
+    /// Units of one claim: where tokens are many, of a group that is opened together, and as many for every thread.
+    pub fn chunk(&self, units: Units, num_rows: usize) -> usize {
+        let most = if num_rows > PANEL {
+            (group_tiles(units.columns) / units.tiles).max(1)
         } else {
-            even
-        }
+            units.count
+        };
+        let claims = units.count.div_ceil(self.num_threads * most).max(CLAIMS);
+        units.count.div_ceil(self.num_threads * claims)
     }
 }

@@ -2,6 +2,8 @@
 
 use super::attention::Run;
 use super::heads::Slot;
+use super::products::Tile;
+use super::projection::Units;
 use super::sampling::LogprobSlots;
 use super::workspace::{Activations, Own, Workspace};
 use crate::batch::Batch;
@@ -74,7 +76,11 @@ impl Step<'_> {
         let width = self.model.shape.ffn_width;
         let num_tokens = self.batch.num_tokens();
         // A unit is a block of the hidden width, two tiles of each matrix.
-        let num_units = width / BLOCK;
+        let units = Units {
+            count: width / BLOCK,
+            tiles: 2 * BLOCK / TILE,
+            columns: weights.gate.num_columns,
+        };
         let gated = match self.model.shape.architecture.gate() {
             Gate::Silu => self.kernels.silu_mul,
             Gate::Gelu => self.kernels.gelu_mul,
@@ -83,28 +89,34 @@ impl Step<'_> {
             &weights.ffn_norm,
             num_tokens,
             |token| token,
-            num_units,
-            |input, unit| {
+            units,
+            |input, units| {
                 let products = self.products(input, num_tokens);
                 let hidden = &self.work.hidden;
-                for tile in unit * (BLOCK / TILE)..(unit + 1) * (BLOCK / TILE) {
-                    let gate = products.open(&weights.gate, tile, 0);
-                    let up = products.open(&weights.up, tile, 1);
-                    for first in products.passes() {
-                        let gate = products.pass(&gate, first, 0);
-                        let up = products.pass(&up, first, 1);
-                        for (index, (gate, up)) in gate.iter_mut().zip(up).enumerate() {
+                let tiles = units.start * (BLOCK / TILE)..units.end * (BLOCK / TILE);
+                for first in products.passes() {
+                    let mut count = 0;
+                    for (pair, index) in tiles.clone().enumerate() {
+                        let pass = |matrix, place| {
+                            let tile = Tile::new(matrix, index, 2 * pair + place);
+                            products.pass(tile, first, place)
+                        };
+                        let (gate, up) = (pass(&weights.gate, 0), pass(&weights.up, 1));
+                        count = gate.len();
+                        for (row, (gate, up)) in gate.iter_mut().zip(up).enumerate() {
                             unsafe {
                                 gated(gate, up);
                                 hidden
-                                    .values(first + index, tile * TILE, TILE, width)
+                                    .values(first + row, index * TILE, TILE, width)
                                     .copy_from_slice(gate);
                             };
                         }
                     }
-                }
-                for token in 0..num_tokens {
-                    unsafe { hidden.put_values(self.kernels, token, unit, width) };
+                    for token in first..first + count {
+                        for block in units.clone() {
+                            unsafe { hidden.put_values(self.kernels, token, block, width) };
+                        }
+                    }
                 }
             },
         );
@@ -113,10 +125,10 @@ impl Step<'_> {
     /// Adds a projection of `input` to the residual, after its norm if it has one.
     fn add_projection(&self, matrix: &Matrix, input: &Activations, norm: Option<&[f32]>) {
         let num_tokens = self.batch.num_tokens();
-        let num_tiles = matrix.num_tiles();
+        let units = Units::tiles_of(matrix);
         let width = self.model.shape.width;
-        let work = |input: &Activations, tile: usize| {
-            self.project(matrix, tile, input, num_tokens, |token, values| {
+        let work = |input: &Activations, tiles| {
+            self.project(matrix, tiles, input, num_tokens, |tile, token, values| {
                 let at = token * width + tile * TILE;
                 if norm.is_some() {
                     let to = unsafe { self.work.projected.slice(at, TILE) };
@@ -131,12 +143,11 @@ impl Step<'_> {
             let split = |token, to: &Activations| unsafe {
                 to.split(self.kernels, token, input.values(token, 0, len, len));
             };
-            self.prepared(input, num_tokens, split, num_tiles, work);
+            self.prepared(input, num_tokens, split, units, work);
         } else {
-            let chunk = self.chunk(num_tiles, num_tokens);
-            self.member.each(num_tiles, chunk, |tiles| {
-                tiles.for_each(|tile| work(input, tile));
-            });
+            let chunk = self.chunk(units, num_tokens);
+            self.member
+                .each(units.count, chunk, |tiles| work(input, tiles));
         }
         let Some(norm) = norm else { return };
         let epsilon = self.model.shape.norm_epsilon;
@@ -169,10 +180,10 @@ impl Step<'_> {
             &self.model.final_norm,
             rows.len(),
             source,
-            head.num_tiles(),
-            |input, tile| {
-                let lanes = TILE.min(vocab - tile * TILE);
-                self.project(head, tile, input, rows.len(), |row, values| {
+            Units::tiles_of(head),
+            |input, tiles| {
+                self.project(head, tiles, input, rows.len(), |tile, row, values| {
+                    let lanes = TILE.min(vocab - tile * TILE);
                     unsafe { self.work.logits.slice(row * vocab + tile * TILE, lanes) }
                         .copy_from_slice(&values[..lanes]);
                 });

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::products::GROUP_BLOCKS;
 use crate::batch::Batch;
 use crate::kernels::rows::{Digits, PASS, TileBlock, TokenScale, WIDE, token_scale};
 use crate::kernels::{Kernels, MAX_ROWS, PANEL, QuantBlock, scratch_len};
@@ -84,9 +85,10 @@ impl Own {
         }
     }
 
-    /// Room for products of matrices of at most `width` columns, `num_slots` of whose tiles are open at a time.
-    pub fn fit_products(&mut self, width: usize, num_slots: usize) {
-        self.expanded.grow(num_slots * width.div_ceil(WIDE));
+    /// Room for products of matrices of at most `width` columns; a unit is `unit_tiles` of their tiles or less.
+    pub fn fit_products(&mut self, width: usize, unit_tiles: usize) {
+        let len = unit_tiles * width.div_ceil(WIDE);
+        self.expanded.grow(len.max(GROUP_BLOCKS));
         self.products.grow(2 * PASS);
     }
 }
@@ -279,7 +281,7 @@ impl Workspace {
         for own in &mut self.own {
             let widest = input_width.max(shape.ffn_width);
             own.input.grow(kernels, PANEL, widest);
-            own.fit_products(widest, (shape.head_dim / TILE).max(2));
+            own.fit_products(widest, (shape.head_dim / TILE).max(2 * BLOCK / TILE));
             own.scores.grow(MAX_ROWS * longest);
             own.heads.grow((PASS + 1).max(MAX_ROWS) * shape.head_dim);
             own.span.grow(scratch_len(shape.head_dim));

@@ -1,7 +1,7 @@
 //! One thread's way through an encoder: embed, then per layer project, attend, add and normalise, feed forward, add and
 //! normalise, and in the end pool.
 
-use super::super::products::Products;
+use super::super::products::{Products, Tile};
 use super::super::workspace::{Activations, Own};
 use super::{BLOCK_SIZE, Texts, fit_own};
 use crate::kernels::{HeadTask, Kernels, PANEL, query_scale, scratch_len};
@@ -132,9 +132,9 @@ impl Step<'_> {
     ) {
         let own = &self.work.own[self.member.index];
         let products = unsafe { Products::new(self.kernels, own, input, self.texts.num_tokens()) };
-        let opened = products.open(&linear.matrix, tile, 0);
+        let opened = Tile::new(&linear.matrix, tile, 0);
         for first in products.passes() {
-            for (index, values) in products.pass(&opened, first, 0).iter_mut().enumerate() {
+            for (index, values) in products.pass(opened, first, 0).iter_mut().enumerate() {
                 for (value, bias) in values.iter_mut().zip(&linear.bias[tile * TILE..]) {
                     *value += bias;
                 }
