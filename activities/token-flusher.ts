@@ -7,17 +7,13 @@ import { PendingReply } from './pending-reply.ts';
 import type { ReplyText } from './pending-reply.ts';
 import type { AppendResult } from '../contracts/turn-log.ts';
 
-/** Tokens are gathered for so long, or until there are so many. */
-export interface FlushWindow {
-  readonly ms: number;
-  readonly tokens: number;
-}
-
 export interface FlushSettings {
-  /** Of a reply's first hundred tokens, but for the very first, which never waits. */
-  readonly early: FlushWindow;
-  /** Behind them: a reader is far behind by then, and each append takes time from the engine. */
-  readonly later: FlushWindow;
+  /** Tokens are gathered this long … */
+  readonly flushMs: number;
+  /** … or until there are this many. The first token never waits. */
+  readonly flushTokens: number;
+  /** … or, behind the first hundred, this many: a reader is far behind by then, and each append takes time from the engine. */
+  readonly laterFlushTokens: number;
   /** Nothing is appended before the end. */
   readonly isOnePiece?: boolean;
 }
@@ -103,16 +99,16 @@ export class TokenFlusher {
     if (this.#isLost || this.#appending !== null || !this.#hasPending()) return;
     if (this.#options.isOnePiece === true) return;
     const numTokens = this.#replies.reduce((total, { numPendingIds }) => total + numPendingIds, 0);
-    const { early, later } = this.#options;
-    const window = this.#numTokens <= NUM_EARLY_TOKENS ? early : later;
-    if (!this.#hasFlushed || numTokens >= window.tokens) {
+    const { flushMs, flushTokens, laterFlushTokens } = this.#options;
+    const enough = this.#numTokens <= NUM_EARLY_TOKENS ? flushTokens : laterFlushTokens;
+    if (!this.#hasFlushed || numTokens >= enough) {
       this.#start();
       return;
     }
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#start();
-    }, window.ms);
+    }, flushMs);
   }
 
   #start(): void {

@@ -1,5 +1,4 @@
 // How busy this process's event loop is, for work that can wait: it is let in at the pace that leaves room for live text.
-import { performance } from 'node:perf_hooks';
 import type { EventLoopUtilization } from 'node:perf_hooks';
 
 /** Of the time between two that are let in, the loop works at most this share. Above it, waiting lines grow fast. */
@@ -36,9 +35,10 @@ export class LoopHeadroom {
   }
 
   async #idle(): Promise<void> {
-    for (let waitedMs = 0; waitedMs < MAX_WAIT_MS; waitedMs += LOOK_EVERY_MS) {
+    const enterAt = performance.now() + MAX_WAIT_MS;
+    for (;;) {
       const { active, idle } = this.#clock.since(this.#last);
-      if (active <= MAX_BUSY_SHARE * (active + idle)) break;
+      if (active <= MAX_BUSY_SHARE * (active + idle) || performance.now() >= enterAt) break;
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
     }
     this.#last = this.#clock.now();

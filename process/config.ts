@@ -103,13 +103,12 @@ export const ENVIRONMENT = z.object({
     .default(10_000)
     .describe('… and for this long ends its worker, so that its turns go on elsewhere.'),
   FLUSH_MS: ms(0, 1000)
-    .default(25)
-    .describe('A reply’s first hundred tokens are gathered this long before they are appended …'),
-  FLUSH_TOKENS: flushTokens.default(4).describe('… or until there are this many.'),
-  FLUSH_LATER_MS: ms(0, 1000)
     .default(40)
-    .describe('Those behind the first hundred are gathered this long …'),
-  FLUSH_LATER_TOKENS: flushTokens.default(64).describe('… or until there are this many.'),
+    .describe('Tokens are gathered this long before they are appended to the turn log …'),
+  FLUSH_TOKENS: flushTokens.default(4).describe('… or until there are this many …'),
+  FLUSH_LATER_TOKENS: flushTokens
+    .default(64)
+    .describe('… or, behind the first hundred of a reply, this many.'),
 });
 
 export interface Config {
@@ -143,8 +142,9 @@ export interface Config {
   };
   /** When tokens are appended to the turn log, see activities/token-flusher.ts. */
   readonly generate: {
-    readonly early: { readonly ms: number; readonly tokens: number };
-    readonly later: { readonly ms: number; readonly tokens: number };
+    readonly flushMs: number;
+    readonly flushTokens: number;
+    readonly laterFlushTokens: number;
   };
 }
 
@@ -188,8 +188,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       stallExitMs: each.ENGINE_STALL_EXIT_MS,
     },
     generate: {
-      early: { ms: each.FLUSH_MS, tokens: each.FLUSH_TOKENS },
-      later: { ms: each.FLUSH_LATER_MS, tokens: each.FLUSH_LATER_TOKENS },
+      flushMs: each.FLUSH_MS,
+      flushTokens: each.FLUSH_TOKENS,
+      laterFlushTokens: each.FLUSH_LATER_TOKENS,
     },
   });
 }

@@ -209,7 +209,7 @@ export async function startTurnHarness(
           readers,
           model,
           leases,
-          flush: { early: { ms: 1, tokens: 64 }, later: { ms: 1, tokens: 64 } },
+          flush: { flushMs: 1, flushTokens: 64, laterFlushTokens: 64 },
         }),
         false,
       ),

@@ -54,7 +54,7 @@ async function run(
     log: recalled,
     seqId: 'turn',
     priority: 1,
-    flush: { early: { ms: 0, tokens: 3 }, later: { ms: 0, tokens: 3 } },
+    flush: { flushMs: 0, flushTokens: 3, laterFlushTokens: 3 },
     stop: stop.signal,
     isHandedOver: () => how !== 'cancel',
     append: async (entries) => {

@@ -32,8 +32,9 @@ function harness(
   };
   const texts = Array.from({ length: numReplies }, () => ({ stream: stream(), numDelivered }));
   const flusher = new TokenFlusher({
-    early: { ms: 60_000, tokens: 4 },
-    later: { ms: 60_000, tokens: 4 },
+    flushMs: 60_000,
+    flushTokens: 4,
+    laterFlushTokens: 4,
     ...flush,
     texts,
     nextEntry: 2,
@@ -59,10 +60,10 @@ describe('TokenFlusher', () => {
     ]);
   });
 
-  it('appends in the early window at first, and in the later one behind a hundred tokens', async () => {
+  it('appends every flushMs, by flushTokens at first and by laterFlushTokens behind a hundred', async () => {
     jest.useFakeTimers();
     try {
-      const settings = { early: { ms: 25, tokens: 4 }, later: { ms: 40, tokens: 64 } };
+      const settings = { flushMs: 40, flushTokens: 4, laterFlushTokens: 64 };
       const { flusher, appended } = harness([], [], 1, 0, undefined, settings);
       const numAppended = async (afterMs: number): Promise<number> => {
         await jest.advanceTimersByTimeAsync(afterMs);
@@ -71,7 +72,7 @@ describe('TokenFlusher', () => {
       flusher.push(0, codes('a'));
       expect(await numAppended(0)).toBe(1);
       flusher.push(0, codes('bbb'));
-      expect(await numAppended(24)).toBe(1);
+      expect(await numAppended(39)).toBe(1);
       expect(await numAppended(1)).toBe(2);
       flusher.push(0, codes('c'.repeat(95)));
       expect(await numAppended(0)).toBe(3);
