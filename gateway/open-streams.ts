@@ -35,6 +35,8 @@ const MAX_ROUND_SHARE = 2 / HEARTBEAT_ROUNDS;
 const RESUMES_AT_A_TIME = 4;
 /** While a store hangs, each who was let in waits for its refusal; the others must not wait for theirs behind them. */
 const RESUME_PATIENCE_MS = 250;
+/** While a store is slow, or a thousand come at once on a slow machine. */
+const MAX_RESUME_WAIT_MS = 5000;
 
 export class OpenStreams {
   /** Through which further pages of long replays are read. */
@@ -42,6 +44,7 @@ export class OpenStreams {
   /** Through which readers that come back reach their turn. */
   readonly resumes = new Turnstile(RESUMES_AT_A_TIME, {
     patienceMs: RESUME_PATIENCE_MS,
+    maxWaitMs: MAX_RESUME_WAIT_MS,
     pace: () => this.#headroom.wait(),
   });
   readonly #headroom = new LoopHeadroom();

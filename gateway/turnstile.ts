@@ -4,22 +4,29 @@
 export interface TurnstileOptions {
   /** When nobody has passed for this long, all who wait pass beside those inside, who may hang. Default: never. */
   readonly patienceMs?: number;
+  /** Who has waited for this long passes beside those inside: a store may be slow. Default: never. */
+  readonly maxWaitMs?: number;
   /** Awaited before one who waits may take the place of one who left. Default: at once. */
   readonly pace?: () => Promise<void>;
 }
 
 export class Turnstile {
   readonly #patienceMs: number;
+  readonly #maxWaitMs: number;
   readonly #pace: (() => Promise<void>) | undefined;
-  /** Called with true when it is their turn, with false when patience ended. */
+  /** Called with true when it is their turn, with false when they pass beside. */
   readonly #waiting = new Set<(isTheirTurn: boolean) => void>();
   #free: number;
   #patience: NodeJS.Timeout | undefined;
 
   /** @param width how many at a time */
-  constructor(width: number, { patienceMs = Infinity, pace }: TurnstileOptions = {}) {
+  constructor(
+    width: number,
+    { patienceMs = Infinity, maxWaitMs = Infinity, pace }: TurnstileOptions = {},
+  ) {
     this.#free = width;
     this.#patienceMs = patienceMs;
+    this.#maxWaitMs = maxWaitMs;
     this.#pace = pace;
   }
 
@@ -33,10 +40,17 @@ export class Turnstile {
     }
   }
 
-  /** False when patience ended first. */
+  /** False when patience or the bound of waiting ended first. */
   #turn(): Promise<boolean> {
     return new Promise((resolve) => {
-      this.#waiting.add(resolve);
+      let timer: NodeJS.Timeout | undefined;
+      const enter = (isTheirTurn: boolean): void => {
+        this.#waiting.delete(enter);
+        clearTimeout(timer);
+        resolve(isTheirTurn);
+      };
+      if (this.#maxWaitMs !== Infinity) timer = setTimeout(enter, this.#maxWaitMs, false);
+      this.#waiting.add(enter);
       if (this.#waiting.size === 1) this.#beginPatience();
     });
   }
@@ -48,18 +62,15 @@ export class Turnstile {
       this.#free += 1;
       return;
     }
-    this.#waiting.delete(next);
-    this.#beginPatience();
     next(true);
+    this.#beginPatience();
   }
 
   #beginPatience(): void {
     clearTimeout(this.#patience);
     if (this.#waiting.size === 0 || this.#patienceMs === Infinity) return;
     this.#patience = setTimeout(() => {
-      const all = [...this.#waiting];
-      this.#waiting.clear();
-      for (const each of all) each(false);
+      for (const each of [...this.#waiting]) each(false);
     }, this.#patienceMs);
   }
 }

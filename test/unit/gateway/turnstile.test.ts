@@ -41,6 +41,27 @@ describe('Turnstile', () => {
     expect(most).toBe(1);
   });
 
+  it('keeps nobody waiting for longer than its bound, however many pass meanwhile', async () => {
+    jest.useFakeTimers();
+    try {
+      const turnstile = new Turnstile(1, { patienceMs: 100, maxWaitMs: 200 });
+      const begun: number[] = [];
+      const work = (index: number) => async (): Promise<void> => {
+        begun.push(index);
+        await new Promise((resolve) => setTimeout(resolve, 80));
+      };
+      const all = Promise.all([0, 1, 2, 3, 4].map((index) => turnstile.pass(work(index))));
+      await jest.advanceTimersByTimeAsync(199);
+      expect(begun).toEqual([0, 1, 2]);
+      await jest.advanceTimersByTimeAsync(1);
+      expect(begun).toEqual([0, 1, 2, 3, 4]);
+      await jest.advanceTimersByTimeAsync(80);
+      await all;
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
   it('begins patience anew whenever somebody passes', async () => {
     jest.useFakeTimers();
     try {
