@@ -24,21 +24,29 @@ describe('Turnstile', () => {
   });
 
   it('lets all who wait pass beside those that hang once patience ends, and keeps its width afterwards', async () => {
-    const turnstile = new Turnstile(1, { patienceMs: 1 });
-    let open: () => void = () => undefined;
-    const hanging = turnstile.pass(() => new Promise<void>((resolve) => (open = resolve)));
-    const beside = [1, 2].map((each) => turnstile.pass(async () => each));
-    expect(await Promise.all(beside)).toEqual([1, 2]);
-    open();
-    await hanging;
-    let [inside, most] = [0, 0];
-    const work = async (): Promise<void> => {
-      most = Math.max(most, (inside += 1));
-      await new Promise((resolve) => setImmediate(resolve));
-      inside -= 1;
-    };
-    await Promise.all([turnstile.pass(work), turnstile.pass(work), turnstile.pass(work)]);
-    expect(most).toBe(1);
+    jest.useFakeTimers();
+    try {
+      const turnstile = new Turnstile(1, { patienceMs: 100 });
+      let open: () => void = () => undefined;
+      const hanging = turnstile.pass(() => new Promise<void>((resolve) => (open = resolve)));
+      const beside = Promise.all([1, 2].map((each) => turnstile.pass(async () => each)));
+      await jest.advanceTimersByTimeAsync(100);
+      expect(await beside).toEqual([1, 2]);
+      open();
+      await hanging;
+      let [inside, most] = [0, 0];
+      const work = async (): Promise<void> => {
+        most = Math.max(most, (inside += 1));
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        inside -= 1;
+      };
+      const all = Promise.all([1, 2, 3].map(() => turnstile.pass(work)));
+      await jest.advanceTimersByTimeAsync(30);
+      await all;
+      expect(most).toBe(1);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   it('keeps nobody waiting for longer than its bound, however many pass meanwhile', async () => {
