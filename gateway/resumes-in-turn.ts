@@ -5,6 +5,7 @@ import { STREAM_OPENED } from './sse.ts';
 
 /** Relative to /v1. */
 const STREAM_PATH = /^\/conversations\/[^/]+\/turns\/[^/]+\/stream$/;
+
 /**
  * Readers that come back are let in a few at a time, from their credentials to their first entries, so that the text of
  * those who are there waits for a millisecond or two and not for all of them. First below /v1.
