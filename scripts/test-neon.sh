@@ -24,7 +24,7 @@ This needs Rust's standard library for aarch64, a linker and qemu. With rustup:
   apt-get install gcc-aarch64-linux-gnu qemu-user-static
 Without it, on Debian 12:
   dpkg --add-architecture arm64 && apt-get update
-  apt-get install --no-install-recommends rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu qemu-user-static
+  apt-get install --no-install-recommends rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
 HINT
   exit 2
 fi

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::workspace::{Activations, Own};
 use crate::kernels::rows::{PASS, TileBlock, WIDE, row_scales};
-use crate::kernels::{Kernels, PANEL, TileOutput};
+use crate::kernels::{Kernels, PANEL};
 use crate::matrix::{Arithmetic, Layout, Matrix, QuantLayout, TILE};
 
 /// Products of some rows of `input` on one thread.
@@ -80,12 +80,25 @@ impl<'a> Products<'a> {
     pub fn pass(&self, tile: Tile<'_>, first: usize, place: usize) -> &'a mut [[f32; TILE]] {
         let count = PASS.min(self.num_rows - first);
         let out = unsafe { &mut self.own.products.slice(place * PASS, PASS)[..count] };
-        if let Layout::Rows(layout) = tile.matrix.layout {
-            self.rows(tile, layout, first, out);
-        } else {
-            for (index, out) in out.chunks_mut(PANEL).enumerate() {
-                self.panel(tile, first / PANEL + index, out);
-            }
+        let (matrix, width) = (tile.matrix, tile.matrix.num_columns);
+        match matrix.layout {
+            Layout::Rows(layout) => self.rows(tile, layout, first, out),
+            Layout::Quant(layout) => unsafe {
+                let panels = self
+                    .input
+                    .panels(first / PANEL, count.div_ceil(PANEL), width);
+                (self.kernels.quant_tile)(layout)(matrix.tile(tile.index), panels, out);
+            },
+            Layout::Float(layout) => unsafe {
+                let token = |row| -> &[f32] { self.input.values(row, 0, width, width) };
+                let kernel = (self.kernels.float_tile)(layout);
+                for (panel, out) in out.chunks_mut(PANEL).enumerate() {
+                    let first = first + panel * PANEL;
+                    let tokens: [&[f32]; PANEL] =
+                        std::array::from_fn(|index| token(first + index.min(out.len() - 1)));
+                    kernel(matrix.tile(tile.index), &tokens[..out.len()], out);
+                }
+            },
         }
         out
     }
@@ -106,31 +119,5 @@ impl<'a> Products<'a> {
             }
             (kernels.multiply_expanded)(&row_scales(bytes), weights, &digits, out);
         }
-    }
-
-    /// Products with at most `PANEL` rows.
-    fn panel(&self, tile: Tile<'_>, panel: usize, out: &mut [[f32; TILE]]) {
-        let (matrix, width, count) = (tile.matrix, tile.matrix.num_columns, out.len());
-        let mut sums: TileOutput = [[0.0; TILE]; PANEL];
-        unsafe {
-            match matrix.layout {
-                Layout::Quant(layout) => {
-                    let kernel = (self.kernels.quant_tile)(layout);
-                    let blocks = self.input.panel(panel, width);
-                    kernel(matrix.tile(tile.index), blocks, count, &mut sums);
-                }
-                Layout::Rows(_) => unreachable!("multiplied pass by pass"),
-                Layout::Float(layout) => {
-                    let token = |index: usize| -> &[f32] {
-                        let row = panel * PANEL + index.min(count - 1);
-                        self.input.values(row, 0, width, width)
-                    };
-                    let tokens: [&[f32]; PANEL] = std::array::from_fn(token);
-                    let kernel = (self.kernels.float_tile)(layout);
-                    kernel(matrix.tile(tile.index), &tokens[..count], &mut sums);
-                }
-            }
-        }
-        out.copy_from_slice(&sums[..count]);
     }
 }

@@ -172,7 +172,7 @@ impl Activations {
     /// Digits of `count` tokens from `first` on, the first of a panel.
     ///
     /// # Safety
-    /// As `panel`, for these tokens.
+    /// As `panels`, for these tokens.
     pub unsafe fn digits(&self, first: usize, count: usize, width: usize) -> Digits<'_> {
         let len = width.div_ceil(WIDE);
         // SAFETY: the caller's promise.
@@ -239,14 +239,14 @@ impl Activations {
         }
     }
 
-    /// Blocks of `PANEL` tokens.
+    /// Blocks of `count` panels from `first` on.
     ///
     /// # Safety
-    /// Nobody writes to this panel until the next phase.
-    pub unsafe fn panel(&self, panel: usize, width: usize) -> &[QuantBlock] {
+    /// Nobody writes to these panels until the next phase.
+    pub unsafe fn panels(&self, first: usize, count: usize, width: usize) -> &[QuantBlock] {
         let len = width / BLOCK * PANEL;
         // SAFETY: the caller's promise.
-        unsafe { self.blocks.slice(panel * len, len) }
+        unsafe { self.blocks.slice(first * len, count * len) }
     }
 }
 

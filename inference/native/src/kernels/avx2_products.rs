@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::format::{Format, by_layout};
-use super::{FloatTileKernel, PANEL, QuantBlock, QuantTileKernel, TileOutput};
+use super::{FloatTileKernel, PANEL, QuantBlock, QuantTileKernel};
 use crate::matrix::{FloatLayout, QuantLayout, TILE};
 
 const HALF: usize = TILE / 2;
@@ -37,17 +37,21 @@ struct Unpacked {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn product<F: Format>(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
-    for half in 0..2 {
-        let mut sums = [_mm256_setzero_ps(); PANEL];
+fn product<F: Format>(tile: &[u8], panels: &[QuantBlock], out: &mut [[f32; TILE]]) {
+    let panels = panels.chunks(tile.len() / F::BYTES * PANEL);
+    for (out, panel) in out.chunks_mut(PANEL).zip(panels) {
         let inputs = panel.as_chunks::<PANEL>().0;
-        for (data, inputs) in tile.chunks_exact(F::BYTES).zip(inputs) {
-            let weights = unpack::<F>(data, half);
-            for (input, sum) in inputs.iter().zip(&mut sums[..count]) {
-                *sum = add_dot::<F>(&weights, input, *sum);
+        for half in 0..2 {
+            let mut sums = [_mm256_setzero_ps(); PANEL];
+            let sums = &mut sums[..out.len()];
+            for (data, inputs) in tile.chunks_exact(F::BYTES).zip(inputs) {
+                let weights = unpack::<F>(data, half);
+                for (input, sum) in inputs.iter().zip(&mut *sums) {
+                    *sum = add_dot::<F>(&weights, input, *sum);
+                }
             }
+            store(sums, out, half);
         }
-        store(&sums[..count], out, half);
     }
 }
 
@@ -190,7 +194,7 @@ fn add_bits(codes: &mut [__m256i], bits: &[__m256i], mask: i8) {
 fn float_product<const BYTES: usize, const IS_BF16: bool>(
     tile: &[u8],
     tokens: &[&[f32]],
-    out: &mut TileOutput,
+    out: &mut [[f32; TILE]],
 ) {
     for half in 0..2 {
         let mut sums = [_mm256_setzero_ps(); PANEL];
@@ -231,7 +235,7 @@ unsafe fn half_floats(at: *const u8) -> __m256 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store(sums: &[__m256], out: &mut TileOutput, half: usize) {
+fn store(sums: &[__m256], out: &mut [[f32; TILE]], half: usize) {
     for (sum, out) in sums.iter().zip(out) {
         // SAFETY: each output has 16 floats; a half is eight.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(half * HALF), *sum) };

@@ -17,7 +17,7 @@ pub const KERNELS: Kernels = Kernels {
     name: "avx512vnni",
     arithmetic: Arithmetic::Blocks,
     quant_tile: super::avx512_products::quant_tile,
-    float_tile: super::avx512_products::float_tile,
+    float_tile: super::avx512_floats::float_tile,
     quantize,
     rows: super::avx512_rows::KERNELS,
     rms_norm,

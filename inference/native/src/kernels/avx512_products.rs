@@ -1,32 +1,25 @@
-//! Matrix products with AVX-512 VNNI: one 512-bit lane is one row of a tile, `vpdpbusd` takes four columns at a time.
+//! Products with quantised matrices with AVX-512 VNNI: one 512-bit lane is one row of a tile, `vpdpbusd` takes four columns at a time.
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps,
-    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16,
-    _mm512_storeu_ps,
+    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_epi32,
+    _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi16,
+    _mm512_srli_epi16, _mm512_storeu_ps,
 };
 
 use super::format::{Format, by_layout};
-use super::{FloatTileKernel, PANEL, QuantBlock, QuantTileKernel, TileOutput};
-use crate::matrix::{FloatLayout, QuantLayout, TILE};
+use super::{PANEL, QuantBlock, QuantTileKernel};
+use crate::matrix::{QuantLayout, TILE};
 
-/// Tokens whose sums fit into registers beside a block of weights.
-const PASS: usize = 8;
+/// How far ahead of its use a block of weights is asked for, in bytes.
+const AHEAD: usize = 4096;
+/// Tokens from which on that pays: with fewer, the loop itself reads far enough ahead and memory is what it waits for.
+const AHEAD_FROM: usize = 5;
 
 pub fn quant_tile(layout: QuantLayout) -> QuantTileKernel {
     by_layout!(layout, product)
-}
-
-pub fn float_tile(layout: FloatLayout) -> FloatTileKernel {
-    match layout {
-        FloatLayout::F16 => float_product::<{ TILE * 2 }, false>,
-        FloatLayout::Bf16 => float_product::<{ TILE * 2 }, true>,
-        FloatLayout::F32 => float_product::<{ TILE * 4 }, false>,
-    }
 }
 
 /// A block of 16 rows, a register for each chunk of columns.
@@ -36,46 +29,72 @@ pub struct Unpacked {
     pub second: __m512,
 }
 
-/// Loops over tokens are compiled for a number of them, so that they unroll and sums stay in registers.
+/// Loops over tokens are compiled for a number of them, so that they unroll and sums stay in registers. Weights that were
+/// unpacked meet two panels at once where they are full.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn product<F: Format>(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
-    for first in (0..count).step_by(PASS) {
-        match count - first {
-            1 => tokens::<F, 1>(tile, panel, first, out),
-            2 => tokens::<F, 2>(tile, panel, first, out),
-            3 => tokens::<F, 3>(tile, panel, first, out),
-            4 => tokens::<F, 4>(tile, panel, first, out),
-            5 => tokens::<F, 5>(tile, panel, first, out),
-            6 => tokens::<F, 6>(tile, panel, first, out),
-            7 => tokens::<F, 7>(tile, panel, first, out),
-            _ => tokens::<F, PASS>(tile, panel, first, out),
+fn product<F: Format>(tile: &[u8], panels: &[QuantBlock], out: &mut [[f32; TILE]]) {
+    let len = tile.len() / F::BYTES * PANEL;
+    let (pairs, rest) = out.as_chunks_mut::<{ 2 * PANEL }>();
+    let (paired, panels) = panels.split_at(pairs.len() * 2 * len);
+    for (out, both) in pairs.iter_mut().zip(paired.chunks_exact(2 * len)) {
+        let (one, other) = both.split_at(len);
+        tokens::<F, PANEL, 2>(tile, [one, other], out);
+    }
+    for (out, panel) in rest.chunks_mut(PANEL).zip(panels.chunks(len)) {
+        match out.len() {
+            1 => tokens::<F, 1, 1>(tile, [panel], out),
+            2 => tokens::<F, 2, 1>(tile, [panel], out),
+            3 => tokens::<F, 3, 1>(tile, [panel], out),
+            4 => tokens::<F, 4, 1>(tile, [panel], out),
+            5 => tokens::<F, 5, 1>(tile, [panel], out),
+            6 => tokens::<F, 6, 1>(tile, [panel], out),
+            7 => tokens::<F, 7, 1>(tile, [panel], out),
+            _ => tokens::<F, PANEL, 1>(tile, [panel], out),
         }
     }
 }
 
-/// Weights are unpacked once and meet N tokens of the panel from `first` on.
+/// Weights are unpacked once and meet the first N tokens of each of P panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn tokens<F: Format, const N: usize>(
+fn tokens<F: Format, const N: usize, const P: usize>(
     tile: &[u8],
-    panel: &[QuantBlock],
-    first: usize,
-    out: &mut TileOutput,
+    panels: [&[QuantBlock]; P],
+    out: &mut [[f32; TILE]],
 ) {
-    let mut sums = [_mm512_setzero_ps(); N];
-    let panel = panel.as_chunks::<PANEL>().0;
-    for (data, inputs) in tile.chunks_exact(F::BYTES).zip(panel) {
-        let Some(inputs) = inputs[first..].first_chunk::<N>().map(in_register) else {
-            return;
-        };
-        // SAFETY: the instruction set is enabled here.
+    let mut sums = [[_mm512_setzero_ps(); N]; P];
+    let panels = panels.map(|panel| panel.as_chunks::<PANEL>().0);
+    let num_blocks = panels.iter().map(|panel| panel.len()).min().unwrap_or(0);
+    for (block, data) in tile.chunks_exact(F::BYTES).take(num_blocks).enumerate() {
+        // SAFETY: the instruction set is enabled here; each panel has so many blocks.
         unsafe {
             let weights = unpack::<F>(data);
-            for token in 0..N {
-                sums[token] = add_dot::<F, N>(&weights, &inputs[token], sums[token]);
+            if N >= AHEAD_FROM {
+                prefetch_block::<F>(data.as_ptr().wrapping_add(AHEAD));
+            }
+            for (panel, sums) in panels.iter().zip(&mut sums) {
+                let inputs = in_register(panel.get_unchecked(block));
+                for token in 0..N {
+                    sums[token] = add_dot::<F, N>(&weights, &inputs[token], sums[token]);
+                }
             }
         }
     }
-    store(&sums, &mut out[first..]);
+    for (sums, out) in sums.iter().zip(out.chunks_mut(N)) {
+        store(sums, out);
+    }
+}
+
+/// Brings what will be read soon closer; the tiles of a matrix lie one behind the other, and an address that is none is passed
+/// over.
+///
+/// # Safety
+/// As `add_dot`.
+#[inline(always)]
+unsafe fn prefetch_block<F: Format>(at: *const u8) {
+    for line in 0..F::BYTES / 64 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line * 64).cast()) };
+    }
 }
 
 /// The same reference, but the compiler must have it in a register. It would rather add an index to it in each of a hundred
@@ -233,53 +252,6 @@ unsafe fn add_bits(codes: __m512i, bits: __m512i, mask: i8) -> __m512i {
     unsafe { _mm512_or_si512(codes, _mm512_and_si512(bits, _mm512_set1_epi8(mask))) }
 }
 
-/// BYTES of a column of 16 rows say whether they are f32; halves are f16 or bf16.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn float_product<const BYTES: usize, const IS_BF16: bool>(
-    tile: &[u8],
-    tokens: &[&[f32]],
-    out: &mut TileOutput,
-) {
-    for (tokens, out) in tokens.chunks(PASS).zip(out.chunks_mut(PASS)) {
-        match tokens.len() {
-            1 => float_tokens::<BYTES, IS_BF16, 1>(tile, tokens, out),
-            2 => float_tokens::<BYTES, IS_BF16, 2>(tile, tokens, out),
-            3 => float_tokens::<BYTES, IS_BF16, 3>(tile, tokens, out),
-            4 => float_tokens::<BYTES, IS_BF16, 4>(tile, tokens, out),
-            5 => float_tokens::<BYTES, IS_BF16, 5>(tile, tokens, out),
-            6 => float_tokens::<BYTES, IS_BF16, 6>(tile, tokens, out),
-            7 => float_tokens::<BYTES, IS_BF16, 7>(tile, tokens, out),
-            _ => float_tokens::<BYTES, IS_BF16, 8>(tile, tokens, out),
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
-fn float_tokens<const BYTES: usize, const IS_BF16: bool, const N: usize>(
-    tile: &[u8],
-    tokens: &[&[f32]],
-    out: &mut [[f32; TILE]],
-) {
-    let mut sums = [_mm512_setzero_ps(); N];
-    for (index, column) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
-        // SAFETY: a column has 16 floats of BYTES / 16 bytes.
-        let weights = unsafe {
-            if BYTES == TILE * 4 {
-                _mm512_loadu_ps(column.as_ptr().cast())
-            } else if IS_BF16 {
-                let halves = _mm256_loadu_si256(column.as_ptr().cast::<__m256i>());
-                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
-            } else {
-                half_floats(column.as_ptr())
-            }
-        };
-        for (values, sum) in tokens.iter().zip(&mut sums) {
-            *sum = _mm512_fmadd_ps(weights, _mm512_set1_ps(values[index]), *sum);
-        }
-    }
-    store(&sums, out);
-}
-
 /// # Safety
 /// As `add_dot`; `at` points to 64 readable bytes.
 #[inline(always)]
@@ -290,13 +262,13 @@ unsafe fn load(at: *const u8) -> __m512i {
 /// # Safety
 /// As `add_dot`; `at` points to 32 readable bytes.
 #[inline(always)]
-unsafe fn half_floats(at: *const u8) -> __m512 {
+pub unsafe fn half_floats(at: *const u8) -> __m512 {
     unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast::<__m256i>())) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store<const N: usize>(sums: &[__m512; N], out: &mut [[f32; TILE]]) {
+pub fn store<const N: usize>(sums: &[__m512; N], out: &mut [[f32; TILE]]) {
     for (sum, out) in sums.iter().zip(out) {
         // SAFETY: each output has 16 floats.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), *sum) };

@@ -18,6 +18,8 @@ mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512_expand;
 #[cfg(target_arch = "x86_64")]
+mod avx512_floats;
+#[cfg(target_arch = "x86_64")]
 mod avx512_products;
 #[cfg(target_arch = "x86_64")]
 mod avx512_rows;
@@ -67,14 +69,11 @@ pub struct QuantBlock {
 // SAFETY: numbers, aligned to 16 bytes.
 unsafe impl Plain for QuantBlock {}
 
-/// 16 outputs of a tile for each token of a panel.
-pub type TileOutput = [[f32; TILE]; PANEL];
+/// tile bytes, blocks of one or more panels, 16 outputs of the tile for each token: the last panel may have fewer than `PANEL`.
+pub type QuantTileKernel = unsafe fn(&[u8], &[QuantBlock], &mut [[f32; TILE]]);
 
-/// tile bytes, a panel's blocks, number of its tokens (1 … `PANEL`), outputs (as many as tokens are written).
-pub type QuantTileKernel = unsafe fn(&[u8], &[QuantBlock], usize, &mut TileOutput);
-
-/// tile bytes, each token's values (1 … `PANEL` tokens), outputs.
-pub type FloatTileKernel = unsafe fn(&[u8], &[&[f32]], &mut TileOutput);
+/// tile bytes, each token's values, as many outputs.
+pub type FloatTileKernel = unsafe fn(&[u8], &[&[f32]], &mut [[f32; TILE]]);
 
 /// input, weight, bias, epsilon → output, of mean 0 and variance 1 before weight and bias
 pub type LayerNormKernel = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);

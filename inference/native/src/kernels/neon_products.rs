@@ -10,7 +10,7 @@ use std::arch::aarch64::{
 use std::arch::asm;
 
 use super::format::{Format, by_layout};
-use super::{FloatTileKernel, PANEL, QuantBlock, QuantTileKernel, TileOutput};
+use super::{FloatTileKernel, PANEL, QuantBlock, QuantTileKernel};
 use crate::matrix::{FloatLayout, QuantLayout, TILE};
 
 /// Rows of a quarter: as many as a vector has lanes.
@@ -38,22 +38,25 @@ struct Unpacked {
 
 /// Loops over tokens are compiled for a number of them, so that they unroll and sums stay in registers.
 #[target_feature(enable = "neon,dotprod")]
-fn product<F: Format>(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
-    match count {
-        1 => tokens::<F, 1>(tile, panel, out),
-        2 => tokens::<F, 2>(tile, panel, out),
-        3 => tokens::<F, 3>(tile, panel, out),
-        4 => tokens::<F, 4>(tile, panel, out),
-        5 => tokens::<F, 5>(tile, panel, out),
-        6 => tokens::<F, 6>(tile, panel, out),
-        7 => tokens::<F, 7>(tile, panel, out),
-        _ => tokens::<F, PANEL>(tile, panel, out),
+fn product<F: Format>(tile: &[u8], panels: &[QuantBlock], out: &mut [[f32; TILE]]) {
+    let panels = panels.chunks(tile.len() / F::BYTES * PANEL);
+    for (out, panel) in out.chunks_mut(PANEL).zip(panels) {
+        match out.len() {
+            1 => tokens::<F, 1>(tile, panel, out),
+            2 => tokens::<F, 2>(tile, panel, out),
+            3 => tokens::<F, 3>(tile, panel, out),
+            4 => tokens::<F, 4>(tile, panel, out),
+            5 => tokens::<F, 5>(tile, panel, out),
+            6 => tokens::<F, 6>(tile, panel, out),
+            7 => tokens::<F, 7>(tile, panel, out),
+            _ => tokens::<F, PANEL>(tile, panel, out),
+        }
     }
 }
 
 /// Weights are unpacked once and meet the first N tokens of the panel.
 #[target_feature(enable = "neon,dotprod")]
-fn tokens<F: Format, const N: usize>(tile: &[u8], panel: &[QuantBlock], out: &mut TileOutput) {
+fn tokens<F: Format, const N: usize>(tile: &[u8], panel: &[QuantBlock], out: &mut [[f32; TILE]]) {
     for quarter in 0..TILE / QUARTER {
         let mut sums = [vdupq_n_f32(0.0); N];
         let panel = panel.as_chunks::<PANEL>().0;
@@ -220,7 +223,7 @@ unsafe fn signed_codes<F: Format>(lines: *const u8, chunk: usize) -> int8x16_t {
 fn float_product<const BYTES: usize, const IS_BF16: bool>(
     tile: &[u8],
     tokens: &[&[f32]],
-    out: &mut TileOutput,
+    out: &mut [[f32; TILE]],
 ) {
     match tokens.len() {
         1 => float_tokens::<BYTES, IS_BF16, 1>(tile, tokens, out),
@@ -239,7 +242,7 @@ fn float_product<const BYTES: usize, const IS_BF16: bool>(
 fn float_tokens<const BYTES: usize, const IS_BF16: bool, const N: usize>(
     tile: &[u8],
     tokens: &[&[f32]],
-    out: &mut TileOutput,
+    out: &mut [[f32; TILE]],
 ) {
     for half in 0..2 {
         let mut sums = [[vdupq_n_f32(0.0); N]; 2];
@@ -298,7 +301,7 @@ unsafe fn half_floats(at: *const u8) -> float32x4_t {
 /// Rows `first` … `first` + 3 of each token's outputs.
 #[inline]
 #[target_feature(enable = "neon")]
-fn store<const N: usize>(sums: &[float32x4_t; N], out: &mut TileOutput, first: usize) {
+fn store<const N: usize>(sums: &[float32x4_t; N], out: &mut [[f32; TILE]], first: usize) {
     for (sum, out) in sums.iter().zip(out) {
         let out = &mut out[first..first + QUARTER];
         // SAFETY: four places.

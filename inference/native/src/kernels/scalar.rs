@@ -5,7 +5,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::format::{Format, by_layout};
-use super::{Kernels, PANEL, QuantBlock, TileOutput, portable, portable_attention};
+use super::{Kernels, PANEL, QuantBlock, portable, portable_attention};
 use crate::matrix::{Arithmetic, BLOCK, FloatLayout, QuantLayout, RowBlock, TILE, float_at};
 
 pub const KERNELS: Kernels = Kernels {
@@ -33,13 +33,16 @@ pub const KERNELS: Kernels = Kernels {
     argmax: |values| portable::argmax(values),
 };
 
-fn quant_tile<F: Format>(tile: &[u8], panel: &[QuantBlock], count: usize, out: &mut TileOutput) {
-    out[..count].fill([0.0; TILE]);
-    for (block, data) in tile.chunks_exact(F::BYTES).enumerate() {
-        for lane in 0..TILE {
-            let row = RowBlock::read(F::LAYOUT, data, lane);
-            for (out, input) in out[..count].iter_mut().zip(&panel[block * PANEL..]) {
-                out[lane] = add_dot(F::LAYOUT, &row, input, out[lane]);
+fn quant_tile<F: Format>(tile: &[u8], panels: &[QuantBlock], out: &mut [[f32; TILE]]) {
+    out.fill([0.0; TILE]);
+    let panels = panels.chunks(tile.len() / F::BYTES * PANEL);
+    for (out, panel) in out.chunks_mut(PANEL).zip(panels) {
+        for (block, data) in tile.chunks_exact(F::BYTES).enumerate() {
+            for lane in 0..TILE {
+                let row = RowBlock::read(F::LAYOUT, data, lane);
+                for (out, input) in out.iter_mut().zip(&panel[block * PANEL..]) {
+                    out[lane] = add_dot(F::LAYOUT, &row, input, out[lane]);
+                }
             }
         }
     }
@@ -70,7 +73,7 @@ fn add_dot(layout: QuantLayout, row: &RowBlock, input: &QuantBlock, sum: f32) ->
     }
 }
 
-fn float_tile(layout: FloatLayout, tile: &[u8], tokens: &[&[f32]], out: &mut TileOutput) {
+fn float_tile(layout: FloatLayout, tile: &[u8], tokens: &[&[f32]], out: &mut [[f32; TILE]]) {
     for (values, out) in tokens.iter().zip(out) {
         *out = [0.0; TILE];
         for (column, value) in tile.chunks_exact(layout.column_bytes()).zip(*values) {

@@ -5,19 +5,22 @@ use crate::gguf::{Gguf, TensorType};
 use crate::matrix::{BLOCK, Layout, Matrix};
 use crate::test_model::{GgufBuilder, Random, weights};
 
-/// Tokens' activations, quantised by the scalar set.
-struct Panel {
+/// Activations of the tokens of one panel or more, quantised by the scalar set.
+struct Panels {
     tokens: Vec<Vec<f32>>,
     blocks: Vec<QuantBlock>,
 }
 
-impl Panel {
+impl Panels {
     fn new(tokens: Vec<Vec<f32>>) -> Self {
         let num_blocks = tokens[0].len() / BLOCK;
-        let mut blocks = vec![QuantBlock::default(); num_blocks * PANEL];
+        let num_panels = tokens.len().div_ceil(PANEL);
+        let mut blocks = vec![QuantBlock::default(); num_panels * num_blocks * PANEL];
         for (token, values) in tokens.iter().enumerate() {
+            let panel = token / PANEL * num_blocks;
             for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-                portable::quantize(values, &mut blocks[block * PANEL + token]);
+                let at = (panel + block) * PANEL + token % PANEL;
+                portable::quantize(values, &mut blocks[at]);
             }
         }
         Self { tokens, blocks }
@@ -52,20 +55,24 @@ fn matrix(kind: TensorType, rows: usize, columns: usize, seed: u64) -> (Matrix, 
     )
 }
 
-/// [token][row] products of a whole matrix with the first `count` tokens of a panel.
-fn multiply(kernels: &Kernels, matrix: &Matrix, panel: &Panel, count: usize) -> Vec<Vec<f32>> {
-    let tokens: Vec<&[f32]> = panel.tokens[..count].iter().map(Vec::as_slice).collect();
+/// [token][row] products of a whole matrix with the first `count` tokens.
+fn multiply(kernels: &Kernels, matrix: &Matrix, panels: &Panels, count: usize) -> Vec<Vec<f32>> {
+    let tokens: Vec<&[f32]> = panels.tokens[..count].iter().map(Vec::as_slice).collect();
     let mut products = vec![Vec::new(); count];
     for tile in 0..matrix.num_tiles() {
-        let mut out: TileOutput = [[f32::NAN; TILE]; PANEL];
+        let mut out = vec![[f32::NAN; TILE]; count];
         let weights = matrix.tile(tile);
         // SAFETY: the set is one of this processor.
         unsafe {
             match matrix.layout {
                 Layout::Quant(layout) => {
-                    (kernels.quant_tile)(layout)(weights, &panel.blocks, count, &mut out);
+                    (kernels.quant_tile)(layout)(weights, &panels.blocks, &mut out);
                 }
-                Layout::Float(layout) => (kernels.float_tile)(layout)(weights, &tokens, &mut out),
+                Layout::Float(layout) => {
+                    for (tokens, out) in tokens.chunks(PANEL).zip(out.chunks_mut(PANEL)) {
+                        (kernels.float_tile)(layout)(weights, tokens, out);
+                    }
+                }
                 Layout::Rows(_) => panic!("a matrix of the other arithmetic"),
             }
         }
@@ -97,11 +104,11 @@ fn every_set_multiplies_to_the_same_bits() {
             let width = usize::next_multiple_of(width, kind.block().0);
             let (matrix, _) = matrix(kind, rows, width, 11);
             let mut random = Random(rows as u64);
-            let panel = Panel::new((0..PANEL).map(|_| random.floats(width)).collect());
-            for count in 1..=PANEL {
-                let expected = multiply(&scalar::KERNELS, &matrix, &panel, count);
+            let panels = Panels::new((0..4 * PANEL).map(|_| random.floats(width)).collect());
+            for count in (1..=PANEL).chain([9, 16, 19, 25, 32]) {
+                let expected = multiply(&scalar::KERNELS, &matrix, &panels, count);
                 for kernels in Kernels::available(Arithmetic::Blocks) {
-                    let products = multiply(&kernels, &matrix, &panel, count);
+                    let products = multiply(&kernels, &matrix, &panels, count);
                     for (one, other) in products.iter().zip(&expected) {
                         let name = kernels.name;
                         assert_eq!(
@@ -134,10 +141,10 @@ fn extreme_quants_do_not_saturate_in_any_set() {
         let gguf = Gguf::from_bytes(&file.build()).unwrap();
         let matrix = Matrix::load(&gguf, Arithmetic::Blocks, "m", 1, values * 4).unwrap();
         for value in [1.0, -1.0] {
-            let panel = Panel::one(vec![value; values * 4]);
-            let expected = multiply(&scalar::KERNELS, &matrix, &panel, 1);
+            let panels = Panels::one(vec![value; values * 4]);
+            let expected = multiply(&scalar::KERNELS, &matrix, &panels, 1);
             for kernels in Kernels::available(Arithmetic::Blocks) {
-                let products = multiply(&kernels, &matrix, &panel, 1);
+                let products = multiply(&kernels, &matrix, &panels, 1);
                 assert_eq!(bits(&products[0]), bits(&expected[0]), "{}", kernels.name);
             }
         }
@@ -150,19 +157,19 @@ fn the_scalar_set_agrees_with_plain_arithmetic() {
     for kind in TensorType::ALL {
         let (rows, width) = (33, 576_usize.next_multiple_of(kind.block().0));
         let (matrix, weights) = matrix(kind, rows, width, 5);
-        let panel = Panel::one(Random(6).floats(width));
+        let panels = Panels::one(Random(6).floats(width));
         let plain: Vec<f64> = match matrix.layout {
-            Layout::Float(_) => panel.tokens[0]
+            Layout::Float(_) => panels.tokens[0]
                 .iter()
                 .map(|value| f64::from(*value))
                 .collect(),
-            _ => panel.meant(),
+            _ => panels.meant(),
         };
         let expected: Vec<f64> = weights
             .chunks_exact(width)
             .map(|row| row.iter().zip(&plain).map(|(w, x)| f64::from(*w) * x).sum())
             .collect();
-        let products = multiply(&scalar::KERNELS, &matrix, &panel, 1);
+        let products = multiply(&scalar::KERNELS, &matrix, &panels, 1);
         let error = normalised_error(&products[0], &expected);
         assert!(error < 1e-10, "{kind:?}: {error}");
     }
