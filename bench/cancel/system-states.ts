@@ -59,7 +59,8 @@ async function cancelOnce(
   const turn = await stream(`${own}/v1/conversations/${id}/turns`, headers, body);
   const workers = system.processes.filter(({ name }) => name.startsWith('inference-default'));
   await until(async () => (await used(workers)) > 0);
-  if (state === 'in its reply') await turn.tokens(10 + Math.floor(Math.random() * 20));
+  // An entry has one to four tokens.
+  if (state === 'in its reply') await turn.tokens(3 + Math.floor(Math.random() * 6));
   const since = performance.now();
   const after = (): number => performance.now() - since;
   const answered = post(atOther ? other : own, `/${id}/cancel`, {}).then(after);
@@ -87,7 +88,10 @@ function stream(
   url: string,
   headers: Record<string, string>,
   body: object,
-): Promise<{ tokens(count: number): Promise<void>; readonly done: Promise<void> }> {
+): Promise<{
+  /** Resolves after so many token entries, or at the end. */ tokens(count: number): Promise<void>;
+  readonly done: Promise<void>;
+}> {
   return new Promise((resolve, reject) => {
     const sent = request(url, {
       method: 'POST',
@@ -104,7 +108,12 @@ function stream(
       });
       resolve({
         tokens: (count) => new Promise((wake) => waiting.push({ count, wake })),
-        done: new Promise((ended) => response.on('close', ended)),
+        done: new Promise((ended) =>
+          response.on('close', () => {
+            for (const { wake } of waiting) wake();
+            ended();
+          }),
+        ),
       });
     });
     sent.end(JSON.stringify(body));
