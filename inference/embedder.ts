@@ -1,7 +1,7 @@
 // Texts to vectors, batched: texts of all calls wait in one queue, and each native call takes as many of them as fit a
 // budget of tokens. A text's vector is bit-identical alone and in any batch, so batching shows in speed only.
 import { AppError } from '../contracts/errors.ts';
-import { NativeEmbedder } from './native.ts';
+import { NativeEmbedder } from './native-embedder.ts';
 
 /** Tokens of one native call: enough to keep the kernels busy, few enough that a short text does not wait long. */
 const DEFAULT_BATCH_TOKENS = 4096;

@@ -4,7 +4,7 @@ import { chatTemplateOf } from './chat-template.ts';
 import { StepEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { NativeModel } from './native.ts';
-import type { ArithmeticChoice, DraftModelOptions, KvFormat } from './native.ts';
+import type { ArithmeticChoice, DraftModelOptions, KvFormat } from './addon.ts';
 import { stopTokenIdsOf } from './stop-tokens.ts';
 import { TokenTextStream } from './tokenizer/text-stream.ts';
 import { TokenTable } from './tokenizer/token-table.ts';

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { ArithmeticChoice, KvFormat } from '../../inference/native.ts';
+import type { ArithmeticChoice, KvFormat } from '../../inference/addon.ts';
 
 export interface BenchOptions {
   /** A GGUF file. */

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NativeModel } from '../../inference/native.ts';
-import type { KvFormat } from '../../inference/native.ts';
+import type { KvFormat } from '../../inference/addon.ts';
 import { logitsOf, surprise } from './native-rows.ts';
 import type { BenchOptions } from './options.ts';
 import { Report } from './report.ts';

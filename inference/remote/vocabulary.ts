@@ -1,5 +1,5 @@
 // The vocabulary behind a remote pool: text to token ids and back. It comes from a GGUF file; the server has its own.
-import { NativeVocabulary } from '../native.ts';
+import { NativeVocabulary } from '../native-vocabulary.ts';
 import { TokenTable } from '../tokenizer/token-table.ts';
 import type { ModelFamily } from '../chat-template.ts';
 import type { TemplateTokenizer } from '../templates/template.ts';

@@ -5,12 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { BLOCK_SIZE, NativeModel } from '../../../inference/native.ts';
-import type {
-  Arithmetic,
-  DraftModelOptions,
-  KvFormat,
-  LoadOptions,
-} from '../../../inference/native.ts';
+import type { Arithmetic, DraftModelOptions, KvFormat } from '../../../inference/addon.ts';
+import type { LoadOptions } from '../../../inference/native.ts';
 import {
   engineSchedules,
   MAX_PROMPT_TOKENS,

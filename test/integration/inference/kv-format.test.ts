@@ -2,7 +2,7 @@
 // bits either is batch-invariance.test.ts.
 import { join } from 'node:path';
 import { NativeModel } from '../../../inference/native.ts';
-import type { KvFormat } from '../../../inference/native.ts';
+import type { KvFormat } from '../../../inference/addon.ts';
 import {
   blocks,
   describeWithModel,

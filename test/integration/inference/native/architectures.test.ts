@@ -1,7 +1,7 @@
 // Tiny models with random weights, one for each architecture: test/reference/tiny_models.py writes them, with what the
 // tokenizers' own libraries make of some texts. That their logits agree with the reference is tested beside the kernels.
 import { join } from 'node:path';
-import { NativeEmbedder } from '../../../../inference/native.ts';
+import { NativeEmbedder } from '../../../../inference/native-embedder.ts';
 import type { NativeModel } from '../../../../inference/native.ts';
 import { blocks, generate, loadModel, readFixture, step, TestSequence } from './model.ts';
 

@@ -1,4 +1,5 @@
-import type { Arithmetic, NativeModel } from '../../../../inference/native.ts';
+import type { Arithmetic } from '../../../../inference/addon.ts';
+import type { NativeModel } from '../../../../inference/native.ts';
 import {
   blocks,
   describeWithModel,

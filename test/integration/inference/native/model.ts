@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ForwardBatch } from '../../../../inference/forward-batch.ts';
 import { BLOCK_SIZE, NativeModel } from '../../../../inference/native.ts';
-import type { Arithmetic, LoadOptions } from '../../../../inference/native.ts';
+import type { Arithmetic } from '../../../../inference/addon.ts';
+import type { LoadOptions } from '../../../../inference/native.ts';
 
 const ROOT = join(__dirname, '..', '..', '..', '..');
 const FIXTURES = join(ROOT, 'test', 'fixtures', 'model');

@@ -1,7 +1,8 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NativeModel, NativeVocabulary } from '../../../../inference/native.ts';
+import { NativeVocabulary } from '../../../../inference/native-vocabulary.ts';
+import { NativeModel } from '../../../../inference/native.ts';
 import { openVocabulary } from '../../../../inference/remote/vocabulary.ts';
 
 const FIXTURES = join(__dirname, '..', '..', '..', 'fixtures', 'architectures');
