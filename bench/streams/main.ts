@@ -58,7 +58,12 @@ const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
     runRedisCost(stage, {
       tokens: Number(values.tokens),
       tokenMs: numbers(values['token-ms']),
-      flush: loadConfig(process.env).generate,
+      flush: loadConfig({
+        ...process.env,
+        DATABASE_URL: stage.system.postgres,
+        REDIS_URL: stage.system.redis,
+        TEMPORAL_ADDRESS: stage.system.temporal,
+      }).generate,
     }),
 };
 
