@@ -30,3 +30,12 @@ export function runningSystem(): RunningSystem {
     throw new Error(`No system runs in ${home}: npm start -- --detach first.`, { cause: error });
   }
 }
+
+/** What names the system's services in the environment of a process. */
+export function serviceVariables({
+  postgres,
+  redis,
+  temporal,
+}: RunningSystem): Readonly<Record<'DATABASE_URL' | 'REDIS_URL' | 'TEMPORAL_ADDRESS', string>> {
+  return { DATABASE_URL: postgres, REDIS_URL: redis, TEMPORAL_ADDRESS: temporal };
+}

@@ -89,7 +89,8 @@ function stream(
   headers: Record<string, string>,
   body: object,
 ): Promise<{
-  /** Resolves after so many token entries, or at the end. */ tokens(count: number): Promise<void>;
+  /** Resolves after so many token entries, or at the end. */
+  tokens(count: number): Promise<void>;
   readonly done: Promise<void>;
 }> {
   return new Promise((resolve, reject) => {

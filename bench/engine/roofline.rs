@@ -41,14 +41,14 @@ fn on_all(threads: usize, work: fn() -> f64) -> f64 {
 /// Bytes a second of reading `size` bytes again and again, a part for each thread: over `PASS`.
 fn stream(threads: usize, size: usize) -> f64 {
     let share = size / threads / CHUNK * CHUNK;
-    let sum = reader();
+    let read = reader();
     let handles: Vec<_> = (0..threads)
         .map(|_| {
             thread::spawn(move || {
                 let data: Vec<u64> = (0..share as u64 / 8).collect();
                 repeat(|| {
                     // SAFETY: `reader` chose it for this processor.
-                    black_box(unsafe { sum(&data) });
+                    unsafe { read(&data) };
                     share as f64
                 })
             })
@@ -60,58 +60,52 @@ fn stream(threads: usize, size: usize) -> f64 {
         .sum()
 }
 
-/// Something that has to touch all of a slice, whose length is a multiple of `CHUNK` bytes. Wide loads and four sums that do
+/// Something that has to touch all of a slice, whose length is a multiple of `CHUNK` bytes. Wide loads and several sums that do
 /// not wait for one another: an adder of 64-bit words would be slower than the memory.
-fn reader() -> unsafe fn(&[u64]) -> u64 {
+fn reader() -> unsafe fn(&[u64]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
-        return sum_512;
+        return read_512;
     } else if is_x86_feature_detected!("avx2") {
-        return sum_256;
+        return read_256;
     }
-    |data| data.iter().fold(0, |sum, value| sum ^ value)
+    |data| {
+        black_box(data.iter().fold(0, |sum, value| sum ^ value));
+    }
 }
 
 /// # Safety
 /// The CPU has AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn sum_512(data: &[u64]) -> u64 {
+unsafe fn read_512(data: &[u64]) {
     use std::arch::x86_64::*;
     let mut sums = [_mm512_setzero_si512(); 4];
     for chunk in data.as_chunks::<{ CHUNK / 8 }>().0 {
         for (index, sum) in sums.iter_mut().enumerate() {
             // SAFETY: a chunk is four lines of 64 bytes.
-            *sum = _mm512_xor_si512(*sum, unsafe {
-                _mm512_loadu_si512(chunk.as_ptr().add(index * 8).cast())
-            });
+            let line = unsafe { _mm512_loadu_si512(chunk.as_ptr().add(index * 8).cast()) };
+            *sum = _mm512_xor_si512(*sum, line);
         }
     }
-    let [one, two, three, four] = sums;
-    let all = _mm512_xor_si512(_mm512_xor_si512(one, two), _mm512_xor_si512(three, four));
-    _mm512_reduce_or_epi64(all) as u64
+    black_box(sums);
 }
 
 /// # Safety
 /// The CPU has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn sum_256(data: &[u64]) -> u64 {
+unsafe fn read_256(data: &[u64]) {
     use std::arch::x86_64::*;
     let mut sums = [_mm256_setzero_si256(); 8];
     for chunk in data.as_chunks::<{ CHUNK / 8 }>().0 {
         for (index, sum) in sums.iter_mut().enumerate() {
             // SAFETY: a chunk is eight halves of a line.
-            *sum = _mm256_xor_si256(*sum, unsafe {
-                _mm256_loadu_si256(chunk.as_ptr().add(index * 4).cast())
-            });
+            let half = unsafe { _mm256_loadu_si256(chunk.as_ptr().add(index * 4).cast()) };
+            *sum = _mm256_xor_si256(*sum, half);
         }
     }
-    let all = sums
-        .iter()
-        .skip(1)
-        .fold(sums[0], |one, other| _mm256_xor_si256(one, *other));
-    _mm256_extract_epi64::<0>(all) as u64
+    black_box(sums);
 }
 
 /// Units a second of a closure that returns how many it did, over `PASS`, after one call to warm up.

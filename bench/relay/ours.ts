@@ -8,6 +8,7 @@ import { parse, stringify } from 'yaml';
 import { projectPath } from '../../process/paths.ts';
 import { prepareNamespace } from '../../runtime/temporal-namespace.ts';
 import { startOwnGateway } from '../streams/own-gateway.ts';
+import { serviceVariables } from '../running-system.ts';
 import type { RunningSystem } from '../running-system.ts';
 import { answers, freePort, run } from './child.ts';
 import type { RelayContender, RelayRequest } from './contender.ts';
@@ -28,9 +29,8 @@ export async function startOurs(system: RunningSystem, upstream: string): Promis
       ...env,
       COLLOQUY_HOME: system.home,
       COLLOQUY_PROCESS_NAME: 'relay-worker',
+      ...serviceVariables(system),
       DATABASE_URL: gateway.databaseUrl,
-      REDIS_URL: system.redis,
-      TEMPORAL_ADDRESS: system.temporal,
       METRICS_PORT: String(metricsPort),
     },
     join(system.home, 'bench', 'relay-worker.log'),

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../../process/config.ts';
 import { Report } from '../engine/report.ts';
-import { runningSystem } from '../running-system.ts';
+import { runningSystem, serviceVariables } from '../running-system.ts';
 import { runDirect } from './direct.ts';
 import { runIdle } from './idle.ts';
 import { runRedisCost } from './redis-cost.ts';
@@ -58,12 +58,7 @@ const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
     runRedisCost(stage, {
       tokens: Number(values.tokens),
       tokenMs: numbers(values['token-ms']),
-      flush: loadConfig({
-        ...process.env,
-        DATABASE_URL: stage.system.postgres,
-        REDIS_URL: stage.system.redis,
-        TEMPORAL_ADDRESS: stage.system.temporal,
-      }).generate,
+      flush: loadConfig({ ...process.env, ...serviceVariables(stage.system) }).generate,
     }),
 };
 

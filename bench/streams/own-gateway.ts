@@ -9,6 +9,7 @@ import { migrate } from '../../postgres/migrate.ts';
 import { projectPath } from '../../process/paths.ts';
 import { killAtExit } from '../relay/child.ts';
 import { residentBytes } from '../process-usage.ts';
+import { serviceVariables } from '../running-system.ts';
 import type { RunningSystem } from '../running-system.ts';
 
 export interface OwnGateway {
@@ -54,9 +55,8 @@ export async function startOwnGateway(
         ...process.env,
         COLLOQUY_HOME: system.home,
         COLLOQUY_PROCESS_NAME: 'gateway-under-test',
+        ...serviceVariables(system),
         DATABASE_URL: url.href,
-        REDIS_URL: system.redis,
-        TEMPORAL_ADDRESS: system.temporal,
         PORT: '0',
         ...env,
       },

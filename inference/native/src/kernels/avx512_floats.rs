@@ -5,12 +5,9 @@ use std::arch::x86_64::{
     _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
 };
 
-use super::FloatTileKernel;
 use super::avx512_products::{half_floats, store};
+use super::{FloatTileKernel, PANEL};
 use crate::matrix::{FloatLayout, TILE};
-
-/// Tokens whose sums fit into registers beside a column of weights.
-const PASS: usize = 8;
 
 pub fn float_tile(layout: FloatLayout) -> FloatTileKernel {
     match layout {
@@ -27,20 +24,19 @@ fn float_product<const BYTES: usize, const IS_BF16: bool>(
     tokens: &[&[f32]],
     out: &mut [[f32; TILE]],
 ) {
-    for (tokens, out) in tokens.chunks(PASS).zip(out.chunks_mut(PASS)) {
-        match tokens.len() {
-            1 => float_tokens::<BYTES, IS_BF16, 1>(tile, tokens, out),
-            2 => float_tokens::<BYTES, IS_BF16, 2>(tile, tokens, out),
-            3 => float_tokens::<BYTES, IS_BF16, 3>(tile, tokens, out),
-            4 => float_tokens::<BYTES, IS_BF16, 4>(tile, tokens, out),
-            5 => float_tokens::<BYTES, IS_BF16, 5>(tile, tokens, out),
-            6 => float_tokens::<BYTES, IS_BF16, 6>(tile, tokens, out),
-            7 => float_tokens::<BYTES, IS_BF16, 7>(tile, tokens, out),
-            _ => float_tokens::<BYTES, IS_BF16, 8>(tile, tokens, out),
-        }
+    match tokens.len() {
+        1 => float_tokens::<BYTES, IS_BF16, 1>(tile, tokens, out),
+        2 => float_tokens::<BYTES, IS_BF16, 2>(tile, tokens, out),
+        3 => float_tokens::<BYTES, IS_BF16, 3>(tile, tokens, out),
+        4 => float_tokens::<BYTES, IS_BF16, 4>(tile, tokens, out),
+        5 => float_tokens::<BYTES, IS_BF16, 5>(tile, tokens, out),
+        6 => float_tokens::<BYTES, IS_BF16, 6>(tile, tokens, out),
+        7 => float_tokens::<BYTES, IS_BF16, 7>(tile, tokens, out),
+        _ => float_tokens::<BYTES, IS_BF16, PANEL>(tile, tokens, out),
     }
 }
 
+/// Sums of N tokens fit into registers beside a column of weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
 fn float_tokens<const BYTES: usize, const IS_BF16: bool, const N: usize>(
     tile: &[u8],

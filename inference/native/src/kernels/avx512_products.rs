@@ -1,4 +1,5 @@
-//! Products with quantised matrices with AVX-512 VNNI: one 512-bit lane is one row of a tile, `vpdpbusd` takes four columns at a time.
+//! Products with quantised matrices with AVX-512 VNNI: one 512-bit lane is one row of a tile, `vpdpbusd` takes four columns
+//! at a time.
 
 use std::arch::asm;
 use std::arch::x86_64::{

@@ -72,7 +72,7 @@ unsafe impl Plain for QuantBlock {}
 /// tile bytes, blocks of one or more panels, 16 outputs of the tile for each token: the last panel may have fewer than `PANEL`.
 pub type QuantTileKernel = unsafe fn(&[u8], &[QuantBlock], &mut [[f32; TILE]]);
 
-/// tile bytes, each token's values, as many outputs.
+/// tile bytes, each token's values (1 … `PANEL` tokens), as many outputs.
 pub type FloatTileKernel = unsafe fn(&[u8], &[&[f32]], &mut [[f32; TILE]]);
 
 /// input, weight, bias, epsilon → output, of mean 0 and variance 1 before weight and bias
