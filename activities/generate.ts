@@ -19,7 +19,7 @@ import type {
 import type { FinishReason } from '../contracts/turn-facts.ts';
 import type { LeasedTask, TaskLeases } from '../contracts/process-leases.ts';
 import type { GenerateInput, GenerateResult } from '../contracts/turn-workflow.ts';
-import type { Pool } from '../postgres/pool.ts';
+import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
@@ -33,7 +33,7 @@ import type { RepliesEnd } from './reply-run.ts';
 import type { FlushSettings } from './token-flusher.ts';
 
 export interface GenerateDeps {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly turnLog: TurnLogWriter;
   readonly control: TurnControl;
   readonly readers: TurnReaders;

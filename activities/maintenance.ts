@@ -6,12 +6,13 @@ import { createTurnPartitions } from '../postgres/partitions.ts';
 import { closeRequest, openRequests } from '../postgres/turn-requests.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import { authorizeTurn } from '../postgres/turns.ts';
-import type { Pool } from '../postgres/pool.ts';
+import type { Db } from '../postgres/pool.ts';
+import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';
 import { translateFailures } from './failure.ts';
 
 export interface MaintenanceDeps {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly logger: Logger;
   /** `running` and `unknown` workflows are left alone or started; `closed` ones will never end their turn. */
   readonly workflowState: (turn: TurnInput) => Promise<'running' | 'closed' | 'unknown'>;
@@ -24,16 +25,23 @@ const STALE_MS = 30_000;
 const BATCH = 200;
 
 export function createMaintenanceActivities(deps: MaintenanceDeps) {
-  const createPartitions = (): Promise<number> => createTurnPartitions(deps.db);
+  const createPartitions = async (): Promise<number> => {
+    const made = await Promise.all(deps.stores.primaries.map((db) => createTurnPartitions(db)));
+    return made.reduce((sum, each) => sum + each, 0);
+  };
 
   /** Starts turns that were accepted and never started; closes those whose workflow ended without storing them. */
   const recoverTurns = async (): Promise<Omit<MaintenanceReport, 'partitionsMade'>> => {
+    const open = await Promise.all(
+      deps.stores.primaries.map((db) => openRequests(db, STALE_MS, BATCH)),
+    );
     let turnsStarted = 0;
     let turnsClosed = 0;
-    for (const request of await openRequests(deps.db, STALE_MS, BATCH)) {
-      const turn = await inputOf(deps.db, request);
+    for (const request of open.flat()) {
+      const db = deps.stores.primaryOf(request.userId);
+      const turn = await inputOf(db, request);
       if (turn === null) {
-        await closeRequest(deps.db, request.turnId);
+        await closeRequest(db, request.turnId);
         turnsClosed += 1;
         continue;
       }
@@ -54,7 +62,7 @@ export function createMaintenanceActivities(deps: MaintenanceDeps) {
   return translateFailures({ createPartitions, recoverTurns }, deps.logger);
 }
 
-async function inputOf(db: Pool, request: StoredRequest): Promise<TurnInput | null> {
+async function inputOf(db: Db, request: StoredRequest): Promise<TurnInput | null> {
   const { turnId, userTurnId, conversationId, userId, model, pool } = request;
   const authorized = await authorizeTurn(db, userId, conversationId);
   return authorized === null

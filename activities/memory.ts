@@ -1,7 +1,7 @@
 // Long-term memory's boundary: which conversations are idle, and that each turn is considered once.
 import type { IdleConversation } from '../contracts/background-work.ts';
 import { advanceMemoryBoundary, idleConversations } from '../postgres/memory-boundary.ts';
-import type { Pool } from '../postgres/pool.ts';
+import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';
 import { translateFailures } from './failure.ts';
 
@@ -10,13 +10,18 @@ const IDLE_MS = 10 * 60_000;
 /** Children started by one sweep; the next one takes the rest. */
 const SWEEP_LIMIT = 100;
 
-export function createMemoryActivities(deps: { readonly db: Pool; readonly logger: Logger }) {
-  const findIdleConversations = (): Promise<IdleConversation[]> =>
-    idleConversations(deps.db, IDLE_MS, SWEEP_LIMIT);
+export function createMemoryActivities(deps: { readonly stores: Stores; readonly logger: Logger }) {
+  const findIdleConversations = async (): Promise<IdleConversation[]> => {
+    const found = await Promise.all(
+      deps.stores.primaries.map((db) => idleConversations(db, IDLE_MS, SWEEP_LIMIT)),
+    );
+    return found.flat();
+  };
 
   /** Moves the boundary to `lastTurnId`, once. Facts will be stored in the same transaction. */
   const extractMemory = async (idle: IdleConversation): Promise<void> => {
-    const moved = await advanceMemoryBoundary(deps.db, idle.conversationId, idle.lastTurnId);
+    const db = deps.stores.primaryOf(idle.userId);
+    const moved = await advanceMemoryBoundary(db, idle.conversationId, idle.lastTurnId);
     deps.logger.info({ conversationId: idle.conversationId, moved }, 'memory boundary');
   };
 

@@ -7,7 +7,7 @@ import { ZERO_USAGE } from '../contracts/turn-facts.ts';
 import type { TurnEntry } from '../contracts/turn-events.ts';
 import type { ClaimedLog, TurnLogWriter } from '../contracts/turn-log.ts';
 import type { PersistInput, PersistResult } from '../contracts/turn-workflow.ts';
-import type { Pool } from '../postgres/pool.ts';
+import type { Stores } from '../postgres/stores.ts';
 import { storedClosing } from '../postgres/stored-closing.ts';
 import { closeRequest } from '../postgres/turn-requests.ts';
 import { findReplies, storeAssistantTurn } from '../postgres/turns.ts';
@@ -20,7 +20,7 @@ import { continuationOf } from './recalled-log.ts';
 const NO_PRICES = { input: 0, cached_input: 0, output: 0 };
 
 interface PersistDeps {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly turnLog: TurnLogWriter;
   readonly catalog: Catalog;
   readonly metrics: Metrics;
@@ -52,7 +52,7 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     errorCode,
     verdict,
   });
-  const isStored = await storeAssistantTurn(deps.db, {
+  const isStored = await storeAssistantTurn(deps.stores.primaryOf(input.turn.userId), {
     turnId,
     ...input.route,
     ...result,
@@ -95,7 +95,7 @@ async function dropDeleted(
 ): Promise<PersistResult> {
   await deps.turnLog.end(input.turn.turnId, closing); // Readers that are still there get their end.
   await deps.turnLog.remove(input.turn.turnId);
-  await closeRequest(deps.db, input.turn.turnId);
+  await closeRequest(deps.stores.primaryOf(input.turn.userId), input.turn.turnId);
   deps.logger.info({ turnId: input.turn.turnId }, 'turn of a deleted conversation dropped');
   return { finishReason: result.finishReason, usage: ZERO_USAGE, costUsd: 0 };
 }
@@ -106,8 +106,8 @@ async function alreadyStored(
   input: PersistInput,
   sealed: ClaimedLog | 'short' | 'missing',
 ): Promise<PersistResult | null> {
-  const { turnId, conversationId } = input.turn;
-  const stored = await findReplies(deps.db, conversationId, turnId);
+  const { turnId, conversationId, userId } = input.turn;
+  const stored = await findReplies(deps.stores.primaryOf(userId), conversationId, turnId);
   if (stored.length === 0 || stored.some(({ usage }) => usage === null)) return null;
   // An end behind half of a text would be read as the text's own: without a log, readers are sent to the store.
   if (sealed === 'short') await deps.turnLog.remove(turnId);

@@ -9,7 +9,7 @@ import type { GenerateInput } from '../contracts/turn-workflow.ts';
 import { branchTo } from '../conversation/branch.ts';
 import { planPrompt } from '../conversation/prompt.ts';
 import { promptRows } from '../postgres/conversation-prompt.ts';
-import type { Pool } from '../postgres/pool.ts';
+import type { Stores } from '../postgres/stores.ts';
 
 export interface PreparedPrompt {
   readonly tokenIds: readonly number[];
@@ -23,7 +23,7 @@ export interface PreparedPrompt {
 }
 
 interface PromptDeps {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly catalog: Catalog;
   readonly model: ServedModel;
 }
@@ -33,10 +33,10 @@ const MAX_TURNS = 400;
 
 /** The same rows give the same prompt, whichever worker assembles it. @throws AppError TURN_DELETED, CONTEXT_LENGTH_EXCEEDED */
 export async function preparePrompt(
-  { db, catalog, model }: PromptDeps,
+  { stores, catalog, model }: PromptDeps,
   input: GenerateInput,
 ): Promise<PreparedPrompt> {
-  const found = await promptRows(db, input, MAX_TURNS);
+  const found = await promptRows(stores.primaryOf(input.userId), input, MAX_TURNS);
   if (found === null) throw new AppError('TURN_DELETED');
   const { params, systemPrompt, turns } = found;
   const pool = catalog.pools[input.pool];

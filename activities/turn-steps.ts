@@ -1,7 +1,6 @@
 // The short steps of a turn and its end. They run on the gateway's embedded worker or on a turn worker.
 import type { Catalog } from '../contracts/catalog.ts';
 import { AppError } from '../contracts/errors.ts';
-import type { TurnId } from '../contracts/ids.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { ModerationVerdict } from '../contracts/turn-facts.ts';
 import { TIERS } from '../contracts/turn-facts.ts';
@@ -18,8 +17,8 @@ import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
 import { openTurn } from '../postgres/turns.ts';
 import type { OpenedTurn } from '../postgres/turns.ts';
-import { impatient } from '../postgres/pool.ts';
-import type { Pool } from '../postgres/pool.ts';
+import { impatientStores } from '../postgres/stores.ts';
+import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
@@ -27,7 +26,7 @@ import { persistTurn } from './persist-turn.ts';
 import { singleFlight } from './single-flight.ts';
 
 export interface TurnStepDeps {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly turnLog: TurnLogWriter;
   readonly limiter: Limiter;
   readonly moderator: InputModerator;
@@ -44,8 +43,8 @@ const STORE_ANSWER_MS = 2500;
 
 /** All activities of the queue `turns`. Each is idempotent: Temporal may run it more than once. */
 export function createTurnActivities(allDeps: TurnStepDeps) {
-  const deps = { ...allDeps, db: impatient(allDeps.db, STORE_ANSWER_MS) };
-  const { db, catalog, limiter, moderator } = deps;
+  const deps = { ...allDeps, stores: impatientStores(allDeps.stores, STORE_ANSWER_MS) };
+  const { stores, catalog, limiter, moderator } = deps;
   const timed =
     <Input, Output>(stage: string, work: (input: Input) => Promise<Output>) =>
     async (input: Input): Promise<Output> => {
@@ -58,20 +57,23 @@ export function createTurnActivities(allDeps: TurnStepDeps) {
     };
 
   // The first steps run side by side and ask the store for one row each; together they are one statement.
-  const open = singleFlight(async (turnId: TurnId): Promise<OpenedTurn> => {
-    const opened = await openTurn(db, turnId);
-    if (opened === null) throw new AppError('TURN_DELETED');
-    return opened;
-  });
-  const messageOf = async ({ turnId }: TurnInput): Promise<NonNullable<OpenedTurn['message']>> => {
-    const { message } = await open(turnId);
+  const open = singleFlight(
+    async ({ turnId, userId }: TurnInput): Promise<OpenedTurn> => {
+      const opened = await openTurn(stores.primaryOf(userId), turnId);
+      if (opened === null) throw new AppError('TURN_DELETED');
+      return opened;
+    },
+    ({ turnId }) => turnId,
+  );
+  const messageOf = async (turn: TurnInput): Promise<NonNullable<OpenedTurn['message']>> => {
+    const { message } = await open(turn);
     if (message === null) throw new AppError('TURN_DELETED');
     return message;
   };
 
   /** The durable check, as of now: the user stands, the conversation is theirs. @throws FORBIDDEN */
-  const authorize = async ({ turnId }: TurnInput): Promise<Authorization> => {
-    const { standing } = await open(turnId);
+  const authorize = async (turn: TurnInput): Promise<Authorization> => {
+    const { standing } = await open(turn);
     const tier = TIERS.find((each) => each === standing?.tier);
     if (standing === null || tier === undefined) throw new AppError('FORBIDDEN');
     return { orgId: standing.orgId, tier };

@@ -27,7 +27,7 @@ export function createApp(deps: GatewayDeps): Express {
   // Who asks comes before what is asked: a stranger's body is not even read.
   api.use(
     '/v1',
-    createAuthenticator((keyHash) => findPrincipal(deps.db, keyHash)),
+    createAuthenticator((keyHash) => findPrincipal(deps.stores.directory, keyHash)),
   );
   api.use('/v1', rateLimitsFirst(deps));
   api.use(

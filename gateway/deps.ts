@@ -3,7 +3,7 @@ import type { Catalog } from '../contracts/catalog.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
-import type { Pool } from '../postgres/pool.ts';
+import type { Stores } from '../postgres/stores.ts';
 import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
@@ -12,7 +12,7 @@ import type { OpenStreams } from './open-streams.ts';
 import type { ReaderProgress } from './reader-progress.ts';
 
 export interface GatewayDeps {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly turnLog: TurnLogWriter & TurnLogReader;
   readonly limiter: Limiter;
   readonly dispatch: TurnDispatch;

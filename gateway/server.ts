@@ -2,8 +2,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RuleModerator } from '../moderation/input-policy.ts';
-import { createPool, impatient } from '../postgres/pool.ts';
+import { createPool } from '../postgres/pool.ts';
 import { Silence } from '../postgres/silence.ts';
+import { impatientStores, singleStore } from '../postgres/stores.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, startProcess } from '../process/start.ts';
@@ -42,7 +43,8 @@ main('gateway', async () => {
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
-  shutdown.onStop('postgres', () => db.end());
+  const stores = singleStore(db);
+  shutdown.onStop('postgres', () => stores.end());
   const onError = (error: Error): void => logger.warn({ error }, 'redis connection error');
   const redis = connectRedis({
     url: config.redis.url,
@@ -68,7 +70,7 @@ main('gateway', async () => {
   const turnLog = new RedisTurnLog(redis, hub);
   const limiter = new RedisLimiter(redis);
   const embedded = await startEmbeddedWorker(connection, config, identity, {
-    db,
+    stores,
     catalog,
     metrics,
     logger,
@@ -112,7 +114,7 @@ main('gateway', async () => {
     turn_worker: () => embedded.isRunning(),
   };
   const app = createApp({
-    db: impatient(db, DATABASE_ANSWER_MS, silence.onEnd),
+    stores: impatientStores(stores, DATABASE_ANSWER_MS, silence.onEnd),
     turnLog,
     limiter,
     dispatch,

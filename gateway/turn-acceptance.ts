@@ -53,7 +53,8 @@ async function acceptNew(
   asked: AskedTurn,
   onReservation: (reservation: Reservation) => void,
 ): Promise<Acceptance> {
-  const { turn, isContinuation, route } = await planTurn(deps.db, deps.catalog, asked);
+  const db = deps.stores.primaryOf(asked.principal.userId);
+  const { turn, isContinuation, route } = await planTurn(db, deps.catalog, asked);
   // Before the quota: who is turned away for our lack of room has used nothing of theirs.
   await shed(deps, asked.principal, route.pool);
   const reservation = await reserve(deps, asked.principal, turn);
@@ -61,10 +62,10 @@ async function acceptNew(
   if (!reservation.isGranted)
     throw new AppError('RATE_LIMITED', { retryAfterSeconds: reservation.retryAfterSeconds });
   try {
-    const outcome = await acceptTurn(deps.db, turn, isContinuation);
+    const outcome = await acceptTurn(db, turn, isContinuation);
     if (outcome === 'accepted') return { turn, isRepeat: false, hasEnded: false };
     if (outcome === 'no-conversation') throw new AppError('CONVERSATION_NOT_FOUND');
-    const [running] = await runningTurns(deps.db, turn.conversationId);
+    const [running] = await runningTurns(db, turn.conversationId);
     throw running === undefined ? new AppError('TURN_CONFLICT') : new TurnConflict(running.turnId);
   } catch (error) {
     await refund(deps, asked.principal, turn);
@@ -112,7 +113,8 @@ export async function startTurn(
     return isNew;
   } catch (error) {
     // Whether the workflow started is unknown; without its request it ends at once and stores nothing.
-    if (!isRepeat && (await withdrawRequest(deps.db, turnId).catch(() => false)))
+    const db = deps.stores.primaryOf(userId);
+    if (!isRepeat && (await withdrawRequest(db, turnId).catch(() => false)))
       await Promise.allSettled([deps.turnLog.remove(turnId), refund(deps, principal, turn)]);
     throw error;
   }
@@ -121,11 +123,13 @@ export async function startTurn(
 /** The request that used the key before, now this caller's as well; null when there is none, or it was just withdrawn. */
 async function joinEarlier(deps: GatewayDeps, asked: AskedTurn): Promise<StoredRequest | null> {
   if (asked.idempotencyKey === null) return null;
-  const earlier = await findRequestByKey(deps.db, asked.principal.userId, asked.idempotencyKey);
+  const { userId } = asked.principal;
+  const db = deps.stores.primaryOf(userId);
+  const earlier = await findRequestByKey(db, userId, asked.idempotencyKey);
   if (earlier === null) return null;
   if (earlier.bodyHash?.equals(hashOf(asked)) !== true) throw new AppError('IDEMPOTENCY_CONFLICT');
   if (earlier.endedAt !== null) return earlier;
-  return (await joinRequest(deps.db, earlier.turnId)) ? earlier : null;
+  return (await joinRequest(db, earlier.turnId)) ? earlier : null;
 }
 
 function repeatOf(earlier: StoredRequest): Acceptance {

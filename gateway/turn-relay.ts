@@ -1,6 +1,6 @@
 // A turn's entries to one client: as events, or gathered into one JSON reply.
 import type { Response } from 'express';
-import type { ConversationId, TurnId } from '../contracts/ids.ts';
+import type { ConversationId, TurnId, UserId } from '../contracts/ids.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -10,8 +10,10 @@ import { frameOf } from './replay.ts';
 import { openEventStream } from './sse.ts';
 import { replyOf } from './turn-reply.ts';
 import { TurnFeed } from './turn-feed.ts';
+import type { FeedDeps } from './turn-feed.ts';
 
 export interface RelayedTurn {
+  readonly userId: UserId;
   readonly conversationId: ConversationId;
   readonly turnId: TurnId;
   readonly pool: string;
@@ -43,30 +45,42 @@ export async function relayEvents(
     destroy: () => void response.destroy(),
   };
   let isFirstToken = true;
-  const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, turn.after, {
-    onEntries: (entries) => {
-      if (isFirstToken && entries.some((entry) => entry.type === 'token')) {
-        isFirstToken = false;
-        turn.onFirstToken?.();
-      }
-      const text = entries.map((entry) => frameOf(entry) ?? '').join('');
-      const hasRoom = response.headersSent ? response.write(text) : openEventStream(response, text);
-      if (!hasRoom) {
-        hold(deps, response, stream, () => {
-          reader.report?.flowing();
-          feed.resume();
-        });
-        reader.report?.stalled(entries.at(-1)?.n ?? 0);
-      }
-      if (feed.hasEnded) response.end();
-      return hasRoom;
+  const feed: TurnFeed = new TurnFeed(
+    feedDeps(deps, turn),
+    turn.conversationId,
+    turn.turnId,
+    turn.after,
+    {
+      onEntries: (entries) => {
+        if (isFirstToken && entries.some((entry) => entry.type === 'token')) {
+          isFirstToken = false;
+          turn.onFirstToken?.();
+        }
+        const text = entries.map((entry) => frameOf(entry) ?? '').join('');
+        const hasRoom = response.headersSent
+          ? response.write(text)
+          : openEventStream(response, text);
+        if (!hasRoom) {
+          hold(deps, response, stream, () => {
+            reader.report?.flowing();
+            feed.resume();
+          });
+          reader.report?.stalled(entries.at(-1)?.n ?? 0);
+        }
+        if (feed.hasEnded) response.end();
+        return hasRoom;
+      },
+      onLost: () => void response.end(),
     },
-    onLost: () => void response.end(),
-  });
+  );
   const reader: WatchedReader = watch(deps, response, turn, feed, stream);
   await reader.follow(begin);
   if (!response.headersSent) openEventStream(response);
   if (feed.hasEnded) response.end();
+}
+
+function feedDeps({ stores, turnLog, streams }: GatewayDeps, { userId }: RelayedTurn): FeedDeps {
+  return { db: stores.primaryOf(userId), turnLog, streams };
 }
 
 /** Waits for the end and answers with one JSON object. */
@@ -78,7 +92,7 @@ export async function relayReply(
 ): Promise<void> {
   const gathered: NumberedEntry[] = [];
   const outcome = new Promise<void>((resolve, reject) => {
-    const feed: TurnFeed = new TurnFeed(deps, turn.conversationId, turn.turnId, 0, {
+    const feed: TurnFeed = new TurnFeed(feedDeps(deps, turn), turn.conversationId, turn.turnId, 0, {
       onEntries: (entries) => {
         gathered.push(...entries);
         if (feed.hasEnded) resolve();

@@ -13,7 +13,7 @@ import { ensureSchedules } from './schedules.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 main('background-worker', async () => {
-  const { config, identity, logger, metrics, catalog, db, redis, temporal, run } =
+  const { config, identity, logger, metrics, catalog, stores, redis, temporal, run } =
     await startWorkerProcess('background-worker');
   const dispatch = createTurnDispatch({
     connection: temporal,
@@ -32,11 +32,11 @@ main('background-worker', async () => {
       throw error;
     }
   };
-  const deps = { db, catalog, metrics, logger, turnLog: new RedisTurnLogWriter(redis) };
+  const deps = { stores, catalog, metrics, logger, turnLog: new RedisTurnLogWriter(redis) };
   const activities = {
-    ...createMemoryActivities({ db, logger }),
+    ...createMemoryActivities({ stores, logger }),
     ...createMaintenanceActivities({
-      db,
+      stores,
       logger,
       workflowState,
       persistTurn: (input) => persistTurn(deps, input),

@@ -19,8 +19,19 @@ const PRESSURE_INTERVAL_MS = 500;
 
 main('inference-worker', async () => {
   const { values } = parseArgs({ options: { pool: { type: 'string' } } });
-  const { config, identity, leases, logger, metrics, catalog, db, redis, temporal, shutdown, run } =
-    await startWorkerProcess('inference-worker');
+  const {
+    config,
+    identity,
+    leases,
+    logger,
+    metrics,
+    catalog,
+    stores,
+    redis,
+    temporal,
+    shutdown,
+    run,
+  } = await startWorkerProcess('inference-worker');
   const poolName = values.pool ?? '';
   const pool = catalog.pools[poolName];
   if (pool === undefined)
@@ -61,7 +72,7 @@ main('inference-worker', async () => {
   shutdown.onStop('pressure', () => clearInterval(pressure));
 
   const activities = createGenerateActivities({
-    db,
+    stores,
     catalog,
     metrics,
     logger,

@@ -9,10 +9,10 @@ import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 main('turn-worker', async () => {
-  const { config, identity, logger, metrics, catalog, db, redis, temporal, run } =
+  const { config, identity, logger, metrics, catalog, stores, redis, temporal, run } =
     await startWorkerProcess('turn-worker');
   const activities = createTurnActivities({
-    db,
+    stores,
     catalog,
     metrics,
     logger,

@@ -2,7 +2,8 @@
 // add their activities.
 import type { NativeConnection, Worker } from '@temporalio/worker';
 import { createPool } from '../postgres/pool.ts';
-import type { Pool } from '../postgres/pool.ts';
+import { singleStore } from '../postgres/stores.ts';
+import type { Stores } from '../postgres/stores.ts';
 import { serveOperatorEndpoints } from '../process/operator-endpoints.ts';
 import { projectPath } from '../process/paths.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
@@ -14,7 +15,7 @@ import { connectRedis, servesAll } from '../redis/connection.ts';
 import type { Redis } from '../redis/connection.ts';
 
 export interface WorkerProcess extends StartedProcess {
-  readonly db: Pool;
+  readonly stores: Stores;
   readonly redis: Redis;
   readonly temporal: NativeConnection;
   /** Renewed from run() on; only inference workers hold anything. */
@@ -29,7 +30,8 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
-  shutdown.onStop('postgres', () => db.end());
+  const stores = singleStore(db);
+  shutdown.onStop('postgres', () => stores.end());
   const redis = connectRedis({
     url: config.redis.url,
     scriptsFolder: projectPath('redis', 'lua'),
@@ -71,5 +73,5 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
       return shutdown.stop(1);
     });
   };
-  return { ...started, db, redis, temporal, leases, run };
+  return { ...started, stores, redis, temporal, leases, run };
 }

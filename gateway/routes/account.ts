@@ -11,15 +11,18 @@ import type { UsageTotals } from '../../postgres/usage.ts';
 import { principalOf } from '../authenticate.ts';
 import type { GatewayDeps } from '../deps.ts';
 
-export function addAccountRoutes(router: Router, { db, catalog }: GatewayDeps): void {
+export function addAccountRoutes(router: Router, { stores, catalog }: GatewayDeps): void {
   router.get('/v1/users/:user/memory', async (request, response) => {
-    response.json(wireFacts(await listFacts(db, ownUserId(request, response))));
+    const userId = ownUserId(request, response);
+    response.json(wireFacts(await listFacts(stores.primaryOf(userId), userId)));
   });
 
   router.patch('/v1/users/:user/memory', async (request, response) => {
     const { add = [], remove = [] } = changeMemoryBody.parse(request.body);
     const userId = ownUserId(request, response);
-    response.json(wireFacts(await changeFacts(db, userId, add, remove.filter(isUuid))));
+    response.json(
+      wireFacts(await changeFacts(stores.primaryOf(userId), userId, add, remove.filter(isUuid))),
+    );
   });
 
   router.get('/v1/models', (request, response) => {
@@ -41,7 +44,8 @@ export function addAccountRoutes(router: Router, { db, catalog }: GatewayDeps): 
 
   router.get('/v1/usage', async (request, response) => {
     noQuery.parse(request.query);
-    const report = await usageOf(db, principalOf(response).userId);
+    const { userId } = principalOf(response);
+    const report = await usageOf(stores.primaryOf(userId), userId);
     response.json({
       ...wireTotals(report),
       by_model: report.byModel.map((each) => ({ model: each.model, ...wireTotals(each) })),

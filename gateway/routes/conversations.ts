@@ -28,7 +28,7 @@ import { badCursor, listCursor, parseListCursor, wireConversation, wireTurn } fr
 const DEFAULT_LIMIT = 50;
 
 export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
-  const { db, catalog } = deps;
+  const { stores, catalog } = deps;
 
   router.post('/v1/conversations', async (request, response) => {
     const { userId, orgId, tier } = principalOf(response);
@@ -50,7 +50,7 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     }
     const conversationId = newConversationId();
     const { model } = choice.route;
-    await insertConversation(db, {
+    await insertConversation(stores.primaryOf(userId), {
       conversationId,
       userId,
       orgId,
@@ -65,7 +65,9 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
   router.get('/v1/conversations', async (request, response) => {
     const { before, limit = DEFAULT_LIMIT } = listQuery.parse(request.query);
     const place = before === undefined ? null : parseListCursor(before);
-    const found = await listConversations(db, principalOf(response).userId, place, limit + 1);
+    const { userId } = principalOf(response);
+    const db = await stores.readerOf(userId, null);
+    const found = await listConversations(db, userId, place, limit + 1);
     const shown = found.slice(0, limit);
     const last = found.length > limit ? shown.at(-1) : undefined;
     response.json({
@@ -77,6 +79,8 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
   router.get('/v1/conversations/:id', async (request, response) => {
     const { before, limit = DEFAULT_LIMIT } = listQuery.parse(request.query);
     if (before !== undefined && !isUuid(before)) throw badCursor();
+    const { userId } = principalOf(response);
+    const db = await stores.readerOf(userId, conversationIdOf(request));
     const conversation = await conversationOf(db, request, response);
     const { turns, hasMore } = await historyPage(
       db,
@@ -94,6 +98,7 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
   router.patch('/v1/conversations/:id', async (request, response) => {
     const body = changeConversationBody.parse(request.body);
     const { userId } = principalOf(response);
+    const db = stores.primaryOf(userId);
     const changed = await changeConversation(db, userId, conversationIdOf(request), {
       title: body.title,
       isArchived: body.archived,
@@ -104,6 +109,7 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
 
   router.delete('/v1/conversations/:id', async (request, response) => {
     const { userId } = principalOf(response);
+    const db = stores.primaryOf(userId);
     const { conversationId } = await conversationOf(db, request, response);
     await Promise.all(
       (await runningTurns(db, conversationId)).map(({ turnId }) =>

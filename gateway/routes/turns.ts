@@ -16,7 +16,7 @@ import { relayEvents, relayReply } from '../turn-relay.ts';
 import { conversationAndRunning, conversationOf } from './conversations.ts';
 
 export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
-  const { db, metrics } = deps;
+  const { stores, metrics } = deps;
 
   router.post('/v1/conversations/:id/turns', async (request, response) => {
     const startedAt = performance.now();
@@ -28,7 +28,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
       body,
       principal,
       idempotencyKey: idempotencyKeyOf(request),
-      ...(await conversationAndRunning(db, request, response)),
+      ...(await conversationAndRunning(stores.primaryOf(principal.userId), request, response)),
     };
     const acceptance = await acceptAsked(deps, asked, ({ state }) =>
       setRateLimitHeaders(response, state),
@@ -37,6 +37,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     if (isRepeat) await showRateLimits(deps, response);
     metrics.turnStage.observe({ stage: 'accept' }, (performance.now() - startedAt) / 1000);
     const relayed = {
+      userId: turn.userId,
       conversationId: turn.conversationId,
       turnId: turn.turnId,
       pool: turn.pool,
@@ -60,19 +61,22 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     // One look-up: a request's row goes with its conversation. When everybody comes back at once, this is what they ask.
     // The stream of any of a turn's replies is that of the turn.
     const { id, turn } = request.params;
+    const { userId } = principalOf(response);
+    const db = stores.primaryOf(userId);
     const found = isUuid(turn) ? await findRequestOfReply(db, turn.toLowerCase() as TurnId) : null;
-    const isTheirs = found?.userId === principalOf(response).userId;
+    const isTheirs = found?.userId === userId;
     if (!isTheirs || found.conversationId !== id.toLowerCase()) {
       await conversationOf(db, request, response);
       throw new AppError('TURN_NOT_FOUND');
     }
     const { conversationId, turnId, pool } = found;
     const after = lastEventId(request);
-    await relayEvents(deps, response, { conversationId, turnId, pool, after });
+    await relayEvents(deps, response, { userId, conversationId, turnId, pool, after });
   });
 
   router.post('/v1/conversations/:id/cancel', async (request, response) => {
     const { turn_id: named } = cancelBody.parse(request.body ?? {});
+    const db = stores.primaryOf(principalOf(response).userId);
     const { conversationId } = await conversationOf(db, request, response);
     const running = await runningTurns(db, conversationId);
     const asked = running.filter(

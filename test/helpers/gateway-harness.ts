@@ -71,7 +71,7 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
     const limits = { heartbeatMs: 60_000, streamBufferBytes: 64 * 1024 * 1024 };
     const streams = new OpenStreams(metrics, limits);
     const app = createApp({
-      db: turns.db,
+      stores: turns.stores,
       turnLog,
       dispatch,
       logger,

@@ -17,6 +17,8 @@ import type { TurnParams } from '../../contracts/turn-request.ts';
 import { TURN_TASK_QUEUE, turnWorkflowId } from '../../contracts/turn-workflow.ts';
 import type { PersistResult, TurnInput } from '../../contracts/turn-workflow.ts';
 import { RuleModerator } from '../../moderation/input-policy.ts';
+import { singleStore } from '../../postgres/stores.ts';
+import type { Stores } from '../../postgres/stores.ts';
 import { createPool, rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
 import { acceptTurn } from '../../postgres/turn-requests.ts';
@@ -37,6 +39,8 @@ import { services } from './services.ts';
 
 export interface TurnHarness {
   readonly db: Pool;
+  /** Of `db` alone. */
+  readonly stores: Stores;
   readonly databaseUrl: string;
   readonly redis: Redis;
   readonly hub: ChannelHub;
@@ -107,8 +111,9 @@ export async function startTurnHarness(
   };
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(settings);
+  const stores = singleStore(db);
   const deps = {
-    db,
+    stores,
     catalog,
     logger,
     metrics: createMetrics(),
@@ -151,6 +156,7 @@ export async function startTurnHarness(
 
   return {
     db,
+    stores,
     databaseUrl: database.url,
     redis,
     hub,

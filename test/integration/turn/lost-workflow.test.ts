@@ -46,7 +46,7 @@ describe('a turn whose workflow was ended in mid-reply', () => {
     const catalog = loadCatalog(projectPath('config', 'catalog.yaml'));
     const deps = { ...harness, catalog, logger, metrics: createMetrics() };
     const { recoverTurns } = createMaintenanceActivities({
-      db: harness.db,
+      stores: harness.stores,
       logger,
       workflowState: async () => 'closed',
       start: async () => undefined,

@@ -21,6 +21,7 @@ import { MemoryTurnLog } from '../../../redis/memory-turn-log.ts';
 import { waitFor } from '../../helpers/wait-for.ts';
 
 const CONVERSATION = newConversationId();
+const USER = 'someone' as UserId;
 /** Larger than the two buffers of a Unix socket. */
 const NUM_ENTRIES = 200;
 const ENTRY = 'x'.repeat(8 * 1024);
@@ -102,6 +103,7 @@ describe('readers that do not keep up', () => {
     });
     const deps = {
       turnLog: log,
+      stores: { primaryOf: () => undefined },
       metrics,
       streams,
       grace: { arrived: () => undefined, left: () => undefined },
@@ -111,7 +113,7 @@ describe('readers that do not keep up', () => {
     const app = express().get('/:after', async (asked, response) => {
       responses.push(response);
       const after = Number(asked.params.after);
-      const turn = { conversationId: CONVERSATION, turnId, pool, after };
+      const turn = { userId: USER, conversationId: CONVERSATION, turnId, pool, after };
       await relayEvents(deps, response, turn);
     });
     server = createServer(app);
