@@ -1,6 +1,7 @@
 // The end of a turn: seal its log, store what the log delivered, then tell the readers. `end` is written only after
 // the commit, and the log is the only source of the text, so what is stored is exactly what was delivered.
 import { closingEntries, toWireUsage } from '../contracts/closing-entries.ts';
+import type { ConversationCache } from '../contracts/conversation-cache.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import { ZERO_USAGE } from '../contracts/turn-facts.ts';
@@ -22,6 +23,7 @@ const NO_PRICES = { input: 0, cached_input: 0, output: 0 };
 interface PersistDeps {
   readonly stores: Stores;
   readonly turnLog: TurnLogWriter;
+  readonly cache: ConversationCache;
   readonly catalog: Catalog;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -52,7 +54,7 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
     errorCode,
     verdict,
   });
-  const isStored = await storeAssistantTurn(deps.stores.primaryOf(input.turn.userId), {
+  const stored = await storeAssistantTurn(deps.stores.primaryOf(input.turn.userId), {
     turnId,
     ...input.route,
     ...result,
@@ -63,7 +65,12 @@ export async function persistTurn(deps: PersistDeps, input: PersistInput): Promi
       streamOffsets: [...each.streamOffsets, ...closing.map(() => each.content.length)],
     })),
   });
-  if (!isStored) return dropDeleted(deps, input, closing, result);
+  if (stored === null) return dropDeleted(deps, input, closing, result);
+  // Not awaited: readers are told at once, and an entry that is behind is only read again.
+  if (stored.version !== null)
+    void deps.cache
+      .append(conversationId, stored.version, stored.turns)
+      .catch((error: unknown) => deps.logger.debug({ error, turnId }, 'a turn was not cached'));
   await deps.turnLog.end(turnId, closing);
   deps.metrics.turns.inc({
     outcome: result.finishReason,

@@ -1,5 +1,6 @@
 // The short steps of a turn and its end. They run on the gateway's embedded worker or on a turn worker.
 import type { Catalog } from '../contracts/catalog.ts';
+import type { ConversationCache } from '../contracts/conversation-cache.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { ModerationVerdict } from '../contracts/turn-facts.ts';
@@ -28,6 +29,7 @@ import { singleFlight } from './single-flight.ts';
 export interface TurnStepDeps {
   readonly stores: Stores;
   readonly turnLog: TurnLogWriter;
+  readonly cache: ConversationCache;
   readonly limiter: Limiter;
   readonly moderator: InputModerator;
   readonly catalog: Catalog;
@@ -58,9 +60,14 @@ export function createTurnActivities(allDeps: TurnStepDeps) {
 
   // The first steps run side by side and ask the store for one row each; together they are one statement.
   const open = singleFlight(
-    async ({ turnId, userId }: TurnInput): Promise<OpenedTurn> => {
+    async ({ turnId, userId, conversationId }: TurnInput): Promise<OpenedTurn> => {
       const opened = await openTurn(stores.primaryOf(userId), turnId);
       if (opened === null) throw new AppError('TURN_DELETED');
+      // Not awaited: whoever reads an older entry reads the store.
+      if (opened.stored !== null)
+        void deps.cache
+          .append(conversationId, opened.stored.version, [opened.stored.turn])
+          .catch((error: unknown) => deps.logger.debug({ error, turnId }, 'a turn was not cached'));
       return opened;
     },
     ({ turnId }) => turnId,

@@ -21,6 +21,22 @@ export function newConversationId(): ConversationId {
   return v7() as ConversationId;
 }
 
+/** Clocks of gateways differ by less than this. */
+const CLOCK_SKEW_MS = 24 * 60 * 60_000;
+
+/**
+ * At or below every turn of a conversation: its turns are minted after it, and both ids begin with their time. It keeps
+ * statements away from the months before.
+ */
+export function firstTurnIdOf(conversationId: ConversationId): TurnId {
+  const digits = conversationId.replaceAll('-', '');
+  const mintedAt = digits[12] === '7' ? Number.parseInt(digits.slice(0, 12), 16) : 0;
+  const time = Math.max(0, mintedAt - CLOCK_SKEW_MS)
+    .toString(16)
+    .padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-000000000000` as TurnId;
+}
+
 export function newFactId(): FactId {
   return v4() as FactId;
 }

@@ -1,6 +1,6 @@
 // Every Redis key, channel and time to live. Keys of one turn share the hash tag {turn id}, so one script may touch
 // them all and a cluster keeps them in one slot. Design §4.
-import type { TurnId, UserId } from './ids.ts';
+import type { ConversationId, TurnId, UserId } from './ids.ts';
 
 /** Stream of the turn's entries, ids `<n>-0`. */
 export const turnLogKey = (turnId: TurnId): string => `turn:{${turnId}}:log`;
@@ -37,3 +37,27 @@ export const BEAT_MS = 150;
 export const LEASE_MS = 700;
 /** Longer than this without a beat of anybody is Redis's own standstill. */
 export const MAX_SILENCE_MS = 350;
+
+/**
+ * The hot cache is in 16 parts, each with its own books in its own slot: a conversation's part is its id's last digit.
+ * Hash of the cached turns of a conversation: version, newest turns by number, lease of its loader; or that it is gone.
+ */
+export const cachedTurnsKey = (id: ConversationId): string => `${cachePart(id)}:${id}`;
+/** What cachedTurnsKey() begins with, up to the id. */
+export const cachedTurnsPrefix = (id: ConversationId): string => `${cachePart(id)}:`;
+/** Sorted sets id → score of a part's new entries, of its proven ones and of ids that are only remembered; hash of sizes. */
+export const cacheBookKeys = (id: ConversationId): [string, string, string, string] => [
+  `${cachePart(id)}:new`,
+  `${cachePart(id)}:proven`,
+  `${cachePart(id)}:seen`,
+  `${cachePart(id)}:sizes`,
+];
+const cachePart = (id: ConversationId): string => `conv:{${id.slice(-1).toLowerCase()}}`;
+export const NUM_CACHE_PARTS = 16;
+
+/** Cached turns live this long after they were last read or written. */
+export const CACHED_TURNS_TTL_MS = 24 * 60 * 60_000;
+/** Who loads a conversation into the cache has this long before another one may: a page takes a few milliseconds. */
+export const CACHE_LEASE_MS = 1000;
+/** Much longer than a read of the store can take that began before the conversation was deleted. */
+export const CACHE_TOMBSTONE_MS = 60 * 60_000;

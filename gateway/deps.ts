@@ -1,5 +1,7 @@
 // What the app is made of: everything it touches comes in here, so that tests can give twins.
+import type { RecentTurns } from '../activities/recent-turns.ts';
 import type { Catalog } from '../contracts/catalog.ts';
+import type { ConversationCache } from '../contracts/conversation-cache.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
@@ -14,6 +16,8 @@ import type { ReaderProgress } from './reader-progress.ts';
 export interface GatewayDeps {
   readonly stores: Stores;
   readonly turnLog: TurnLogWriter & TurnLogReader;
+  readonly cache: ConversationCache;
+  readonly recentTurns: RecentTurns;
   readonly limiter: Limiter;
   readonly dispatch: TurnDispatch;
   /** Sequences waiting in the pool's least busy worker; null when unknown. */

@@ -1,6 +1,7 @@
 // Process entry of a gateway: wiring, listening, and draining.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createRecentTurns } from '../activities/recent-turns.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
 import { createPool } from '../postgres/pool.ts';
 import { Silence } from '../postgres/silence.ts';
@@ -12,6 +13,7 @@ import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts'
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
 import { connectRedis, connectSubscriber, servesAll } from '../redis/connection.ts';
+import { RedisConversationCache } from '../redis/conversation-cache.ts';
 import { ProcessLeases } from '../redis/process-leases.ts';
 import { RedisLimiter } from '../redis/limiter.ts';
 import { leastWaiting } from '../redis/pool-pressure.ts';
@@ -68,6 +70,7 @@ main('gateway', async () => {
   });
   shutdown.onStop('lease', () => leases.stop());
   const turnLog = new RedisTurnLog(redis, hub);
+  const cache = new RedisConversationCache(redis, config.cache);
   const limiter = new RedisLimiter(redis);
   const embedded = await startEmbeddedWorker(connection, config, identity, {
     stores,
@@ -75,6 +78,7 @@ main('gateway', async () => {
     metrics,
     logger,
     turnLog,
+    cache,
     limiter,
     moderator: new RuleModerator(),
   });
@@ -116,6 +120,8 @@ main('gateway', async () => {
   const app = createApp({
     stores: impatientStores(stores, DATABASE_ANSWER_MS, silence.onEnd),
     turnLog,
+    cache,
+    recentTurns: createRecentTurns({ cache, metrics, cachedTurns: config.cache.turns }),
     limiter,
     dispatch,
     catalog,

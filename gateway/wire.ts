@@ -4,8 +4,8 @@ import { AppError, wireCode } from '../contracts/errors.ts';
 import type { ErrorCode } from '../contracts/errors.ts';
 import { isUuid } from '../contracts/ids.ts';
 import type { ConversationId } from '../contracts/ids.ts';
+import type { ShownTurn } from '../contracts/shown-turn.ts';
 import type { ListPlace, StoredConversation } from '../postgres/conversations.ts';
-import type { StoredTurn } from '../postgres/turns.ts';
 import { wireUsage } from '../postgres/stored-closing.ts';
 
 export function wireConversation(each: StoredConversation): WireConversation {
@@ -22,7 +22,7 @@ export function wireConversation(each: StoredConversation): WireConversation {
   };
 }
 
-export function wireTurn(each: StoredTurn): WireTurn {
+export function wireTurn(each: ShownTurn): WireTurn {
   const verdict = each.moderationVerdict;
   return {
     turn_id: each.turnId,

@@ -10,6 +10,10 @@ export interface StoredConversation {
   readonly systemPrompt: string | null;
   readonly title: string | null;
   readonly activeTurnId: TurnId | null;
+  /** The newest turn stored; null when there is none, or nobody noted it (rows from before it was kept). */
+  readonly lastTurnId: TurnId | null;
+  /** Counts the changes that a reader can see. */
+  readonly version: number;
   readonly archivedAt: Date | null;
   readonly createdAt: Date;
   readonly lastTurnAt: Date;
@@ -118,6 +122,7 @@ export async function changeConversation(
   const changed = await row<ConversationRow>(
     db,
     `update conversations set
+       version = version + 1,
        title = case when $3 then $4 else title end,
        archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end
      where conversation_id = $1 and user_id = $2 returning ${COLUMNS}`,
@@ -172,13 +177,15 @@ interface ConversationRow {
   system_prompt: string | null;
   title: string | null;
   active_turn_id: TurnId | null;
+  last_turn_id: TurnId | null;
+  version: number;
   archived_at: Date | null;
   created_at: Date;
   last_turn_at: Date;
 }
 
-const COLUMNS =
-  'conversation_id, model, region, system_prompt, title, active_turn_id, archived_at, created_at, last_turn_at';
+const COLUMNS = `conversation_id, model, region, system_prompt, title, active_turn_id, last_turn_id, version, archived_at,
+  created_at, last_turn_at`;
 const SELECT = `select ${COLUMNS} from conversations`;
 
 function toConversation(each: ConversationRow): StoredConversation {
@@ -189,6 +196,8 @@ function toConversation(each: ConversationRow): StoredConversation {
     systemPrompt: each.system_prompt,
     title: each.title,
     activeTurnId: each.active_turn_id,
+    lastTurnId: each.last_turn_id,
+    version: each.version,
     archivedAt: each.archived_at,
     createdAt: each.created_at,
     lastTurnAt: each.last_turn_at,

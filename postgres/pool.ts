@@ -76,8 +76,24 @@ export async function rows<Row extends QueryResultRow>(
   text: string,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
+  return ask(db, { name: nameOf(text), text, values: [...values] });
+}
+
+/**
+ * As rows(), but planned anew for its values: of a partitioned table the plan then has only the months that the values
+ * leave. A prepared statement's general plan, which it may get from its sixth run on, locks all of them at every run.
+ */
+export async function plannedRows<Row extends QueryResultRow>(
+  db: Db,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
+  return ask(db, { text, values: [...values] });
+}
+
+async function ask<Row extends QueryResultRow>(db: Db, statement: QueryConfig): Promise<Row[]> {
   try {
-    return (await db.query<Row>({ name: nameOf(text), text, values: [...values] })).rows;
+    return (await db.query<Row>(statement)).rows;
   } catch (error) {
     throw translate(error);
   }

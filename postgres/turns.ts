@@ -4,30 +4,18 @@ import { toWireUsage } from '../contracts/closing-entries.ts';
 import type { Continuation } from '../contracts/engine.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
 import { MAX_SAMPLES, sampleTurnIds } from '../contracts/samples.ts';
+import type { ShownTurn } from '../contracts/shown-turn.ts';
 import type { FinishReason, ModerationVerdict, TokenUsage } from '../contracts/turn-facts.ts';
-import type { WireUsage } from '../contracts/turn-events.ts';
 import { row, rows } from './pool.ts';
 import type { Db } from './pool.ts';
+import { SHOWN_COLUMNS, toShownTurn } from './shown-turns.ts';
+import type { ShownTurnRow } from './shown-turns.ts';
 
-export interface StoredTurn {
-  readonly turnId: TurnId;
+export interface StoredTurn extends ShownTurn {
   readonly conversationId: ConversationId;
-  readonly role: 'user' | 'assistant';
-  readonly content: string;
-  readonly parentTurnId: TurnId | null;
-  readonly replacesTurnId: TurnId | null;
-  readonly model: string | null;
-  readonly servedModel: string | null;
   readonly pool: string | null;
-  readonly finishReason: FinishReason | null;
-  readonly errorCode: string | null;
-  readonly usage: WireUsage | null;
-  readonly moderationVerdict: ModerationVerdict | null;
   /** See the migration: length of the text (UTF-16 units) after each log entry. */
   readonly streamOffsets: readonly number[] | null;
-  /** Which of its request's replies it is; null where there is one. */
-  readonly sampleIndex: number | null;
-  readonly createdAt: Date;
 }
 
 export async function findTurn(
@@ -57,27 +45,20 @@ export async function findReplies(
   return found.map(toTurn);
 }
 
-/** The newest `limit` turns at or before `turnId`, oldest first: enough to walk a branch up from there. */
-export async function turnsUpTo(
-  db: Db,
-  conversationId: ConversationId,
-  turnId: TurnId,
-  limit: number,
-): Promise<StoredTurn[]> {
-  const newest = await rows<TurnRow>(
-    db,
-    `${SELECT_TURN} where conversation_id = $1 and turn_id <= $2 order by turn_id desc limit $3`,
-    [conversationId, turnId, limit],
-  );
-  return newest.reverse().map(toTurn);
-}
-
 /** What the first steps of a turn ask the store, as of now. */
 export interface OpenedTurn {
   /** Null when the user is disabled or the conversation is not theirs. */
   readonly standing: Authorized | null;
   /** The user turn; null when it is gone. */
   readonly message: { readonly content: string; readonly parentTurnId: TurnId | null } | null;
+  /** What this call changed: null when there was nothing to store, or an earlier call had done it. */
+  readonly stored: StoredMessage | null;
+}
+
+export interface StoredMessage {
+  readonly turn: ShownTurn;
+  /** Of the conversation, with this turn in it. */
+  readonly version: number;
 }
 
 /**
@@ -91,36 +72,72 @@ export async function openTurn(db: Db, turnId: TurnId): Promise<OpenedTurn | nul
     tier: string | null;
     content: string | null;
     parent_turn_id: TurnId | null;
+    user_turn_id: TurnId;
+    replaces_turn_id: TurnId | null;
+    version: number | null;
+    stored_at: Date;
   }>(db, OPEN_TURN, [turnId]);
   if (opened === null) return null;
-  const { org_id: orgId, tier, content, parent_turn_id: parentTurnId } = opened;
+  const { org_id: orgId, tier, content, parent_turn_id: parentTurnId, version } = opened;
   return {
     standing: orgId === null || tier === null ? null : { orgId, tier },
     message: content === null ? null : { content, parentTurnId },
+    stored:
+      content === null || version === null
+        ? null
+        : {
+            version,
+            turn: {
+              ...NO_REPLY,
+              turnId: opened.user_turn_id,
+              content,
+              parentTurnId,
+              replacesTurnId: opened.replaces_turn_id,
+              createdAt: opened.stored_at,
+            },
+          },
   };
 }
 
+/** What a user turn has not. */
+const NO_REPLY = {
+  role: 'user',
+  tokenCount: null,
+  model: null,
+  servedModel: null,
+  finishReason: null,
+  errorCode: null,
+  usage: null,
+  moderationVerdict: null,
+  sampleIndex: null,
+} as const;
+
 // Each part sees the rows as they were before the statement: on the first call the text is in the request, later in `turns`.
-// The lock makes it wait for a request that is being withdrawn, of which nothing may be stored.
+// The lock makes it wait for a request that is being withdrawn, of which nothing may be stored. The conversation's is taken
+// first, as everywhere: a delete and a turn that ends take them in that order too.
 const OPEN_TURN = `
   with request as (
     select r.*, c.user_id as owner_id
     from turn_requests r join conversations c using (conversation_id) where r.turn_id = $1
-    for update of r
+    for no key update of c for update of r
   ), stored as (
     insert into turns (turn_id, conversation_id, user_id, role, content, parent_turn_id, replaces_turn_id)
     select user_turn_id, conversation_id, user_id, 'user', content, parent_turn_id, replaces_turn_id
     from request where not is_regeneration and content is not null
     on conflict (conversation_id, turn_id) do nothing
-    returning conversation_id, content
-  ), titled as (
-    update conversations c set title = coalesce(c.title, left(regexp_replace(s.content, '\\s+', ' ', 'g'), 60))
-    from stored s where c.conversation_id = s.conversation_id and c.title is null
+    returning conversation_id, turn_id, content
+  ), counted as (
+    update conversations c
+    set version = c.version + 1, last_turn_id = greatest(c.last_turn_id, s.turn_id),
+      title = coalesce(c.title, left(regexp_replace(s.content, '\\s+', ' ', 'g'), 60))
+    from stored s where c.conversation_id = s.conversation_id
+    returning c.version
   ), cleared as (
     update turn_requests set content = null where turn_id = $1 and content is not null
   )
   select u.org_id, u.tier, coalesce(t.content, r.content) as content,
-    case when r.is_regeneration then t.parent_turn_id else r.parent_turn_id end as parent_turn_id
+    case when r.is_regeneration then t.parent_turn_id else r.parent_turn_id end as parent_turn_id,
+    r.user_turn_id, r.replaces_turn_id, (select version from counted) as version, now() as stored_at
   from request r
   left join turns t on t.conversation_id = r.conversation_id and t.turn_id = r.user_turn_id
   left join users u on u.user_id = r.user_id and u.user_id = r.owner_id and u.disabled_at is null`;
@@ -152,13 +169,25 @@ export interface EndedTurn {
   readonly samples: readonly EndedSample[];
 }
 
+export interface StoredReplies {
+  readonly turns: readonly ShownTurn[];
+  /** Of the conversation, as these turns made it; null after a repeat, when later changes may have made it. */
+  readonly version: number | null;
+}
+
 /**
  * Ends a turn in one statement, thus one transaction: its replies, ledger row, conversation pointer, request.
- * A repeat finds everything done and changes nothing. Returns false when the conversation was deleted.
+ * A repeat finds everything done and changes nothing. Null when the conversation was deleted.
  */
-export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boolean> {
+export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<StoredReplies | null> {
   const { samples, continuation } = turn;
-  const ended = await row(db, STORE_ASSISTANT_TURN, [
+  const ended = await row<{
+    version: number;
+    parent_turn_id: TurnId;
+    replaces_turn_id: TurnId | null;
+    stored_at: Date;
+    is_first: boolean;
+  }>(db, STORE_ASSISTANT_TURN, [
     turn.turnId,
     turn.model,
     turn.servedModel,
@@ -183,7 +212,24 @@ export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<boole
     // An array of arrays would have to be rectangular, and comes apart when it is unnested.
     samples.map((each) => `{${each.streamOffsets.join(',')}}`),
   ]);
-  return ended !== null;
+  if (ended === null) return null;
+  const turns = samples.map((each, index): ShownTurn => ({
+    turnId: each.turnId,
+    role: 'assistant',
+    content: each.content,
+    tokenCount: each.usage.completionTokens,
+    parentTurnId: ended.parent_turn_id,
+    replacesTurnId: ended.replaces_turn_id,
+    model: turn.model,
+    servedModel: turn.servedModel,
+    finishReason: each.finishReason,
+    errorCode: each.errorCode,
+    usage: toWireUsage(each.usage, each.costUsd),
+    moderationVerdict: turn.verdict,
+    sampleIndex: samples.length > 1 ? index : null,
+    createdAt: ended.stored_at,
+  }));
+  return { turns, version: ended.is_first ? ended.version : null };
 }
 
 // The conversation's row is locked first, by its update: a concurrent delete either waits or leaves nothing to do here.
@@ -193,9 +239,11 @@ const STORE_ASSISTANT_TURN = `
     select * from turn_requests where turn_id = $1
   ), conversation as (
     update conversations c
-    set active_turn_id = case when r.ended_at is null then $1 else c.active_turn_id end, last_turn_at = now()
+    set active_turn_id = case when r.ended_at is null then $1 else c.active_turn_id end, last_turn_at = now(),
+      version = c.version + (r.ended_at is null)::integer,
+      last_turn_id = greatest(c.last_turn_id, $1, ($11::uuid[])[cardinality($11::uuid[])])
     from request r where c.conversation_id = r.conversation_id
-    returning c.conversation_id, c.user_id, c.org_id
+    returning c.conversation_id, c.user_id, c.org_id, c.version
   ), stored as (
     insert into turns (turn_id, conversation_id, user_id, role, content, token_count, parent_turn_id, replaces_turn_id,
       model, served_model, pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets, sample_index)
@@ -214,7 +262,9 @@ const STORE_ASSISTANT_TURN = `
   ), closed as (
     update turn_requests set ended_at = now(), content = null where turn_id = $1 and ended_at is null
   )
-  select conversation_id from conversation`;
+  select c.version, r.user_turn_id as parent_turn_id, case when r.is_regeneration then r.replaces_turn_id end as replaces_turn_id,
+    now() as stored_at, r.ended_at is null as is_first
+  from conversation c, request r`;
 
 export interface Authorized {
   readonly orgId: OrgId;
@@ -236,46 +286,20 @@ export async function authorizeTurn(
   return found === null ? null : { orgId: found.org_id, tier: found.tier };
 }
 
-interface TurnRow {
-  turn_id: TurnId;
+interface TurnRow extends ShownTurnRow {
   conversation_id: ConversationId;
-  role: 'user' | 'assistant';
-  content: string;
-  parent_turn_id: TurnId | null;
-  replaces_turn_id: TurnId | null;
-  model: string | null;
-  served_model: string | null;
   pool: string | null;
-  finish_reason: FinishReason | null;
-  error_code: string | null;
-  usage: WireUsage | null;
-  moderation_verdict: ModerationVerdict | null;
   stream_offsets: number[] | null;
-  sample_index: number | null;
-  created_at: Date;
 }
 
 /** The columns of StoredTurn; callers add their own where clause. */
-const SELECT_TURN = `select turn_id, conversation_id, role, content, parent_turn_id, replaces_turn_id, model, served_model,
-  pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets, sample_index, created_at from turns`;
+const SELECT_TURN = `select ${SHOWN_COLUMNS}, conversation_id, pool, stream_offsets from turns`;
 
 function toTurn(each: TurnRow): StoredTurn {
   return {
-    turnId: each.turn_id,
+    ...toShownTurn(each),
     conversationId: each.conversation_id,
-    role: each.role,
-    content: each.content,
-    parentTurnId: each.parent_turn_id,
-    replacesTurnId: each.replaces_turn_id,
-    model: each.model,
-    servedModel: each.served_model,
     pool: each.pool,
-    finishReason: each.finish_reason,
-    errorCode: each.error_code,
-    usage: each.usage,
-    moderationVerdict: each.moderation_verdict,
     streamOffsets: each.stream_offsets,
-    sampleIndex: each.sample_index,
-    createdAt: each.created_at,
   };
 }

@@ -72,6 +72,19 @@ export const ENVIRONMENT = z.object({
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
     .describe('Redis 7 or Valkey; several nodes of a cluster as redis://:password@a:6379,b:6379.'),
+  CONVERSATION_CACHE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .default(64 * 1024 * 1024)
+    .describe('Bytes of recent turns that are kept in Redis, within its own memory limit.'),
+  CONVERSATION_CACHE_TURNS: z.coerce
+    .number()
+    .int()
+    .min(2)
+    .max(200)
+    .default(64)
+    .describe('… at most this many of a conversation.'),
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^/]+:\d+$/, 'must be host:port')
@@ -129,6 +142,8 @@ export interface Config {
   readonly metricsPort: number;
   readonly postgres: { readonly url: string; readonly poolSize: number };
   readonly redis: { readonly url: string };
+  /** Of recent turns, see redis/conversation-cache.ts. The same in every process. */
+  readonly cache: { readonly bytes: number; readonly turns: number };
   readonly temporal: {
     readonly address: string;
     readonly namespace: string;
@@ -176,6 +191,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     metricsPort: each.METRICS_PORT,
     postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
     redis: { url: each.REDIS_URL },
+    cache: { bytes: each.CONVERSATION_CACHE_BYTES, turns: each.CONVERSATION_CACHE_TURNS },
     temporal: {
       address: each.TEMPORAL_ADDRESS,
       namespace: each.TEMPORAL_NAMESPACE,

@@ -16,6 +16,8 @@ export interface Metrics {
   readonly turnTpot: Histogram<'pool'>;
   readonly turnStage: Histogram<'stage'>;
   readonly turns: Counter<'outcome' | 'tier' | 'pool'>;
+  /** Reads of a conversation's newest turns by what the hot cache had: hit, stale, miss, error. */
+  readonly conversationCache: Counter<'outcome'>;
   readonly engineStep: Histogram<'pool'>;
   readonly sseStreams: Gauge;
   readonly sseWaitingBytes: Gauge;
@@ -52,6 +54,12 @@ export function createMetrics(): Metrics {
       name: 'colloquy_turns_total',
       help: 'Stored turns',
       labelNames: ['outcome', 'tier', 'pool'],
+      registers,
+    }),
+    conversationCache: new Counter({
+      name: 'colloquy_conversation_cache_total',
+      help: 'Reads of a conversation’s newest turns by what the hot cache had',
+      labelNames: ['outcome'],
       registers,
     }),
     engineStep: new Histogram({

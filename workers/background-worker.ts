@@ -8,6 +8,7 @@ import type { TurnInput } from '../contracts/turn-workflow.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
+import { RedisConversationCache } from '../redis/conversation-cache.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { ensureSchedules } from './schedules.ts';
 import { startWorkerProcess } from './worker-process.ts';
@@ -32,7 +33,14 @@ main('background-worker', async () => {
       throw error;
     }
   };
-  const deps = { stores, catalog, metrics, logger, turnLog: new RedisTurnLogWriter(redis) };
+  const deps = {
+    stores,
+    catalog,
+    metrics,
+    logger,
+    turnLog: new RedisTurnLogWriter(redis),
+    cache: new RedisConversationCache(redis, config.cache),
+  };
   const activities = {
     ...createMemoryActivities({ stores, logger }),
     ...createMaintenanceActivities({

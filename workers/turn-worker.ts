@@ -4,6 +4,7 @@ import { TURN_TASK_QUEUE } from '../contracts/turn-workflow.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
+import { RedisConversationCache } from '../redis/conversation-cache.ts';
 import { RedisLimiter } from '../redis/limiter.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { startWorkerProcess } from './worker-process.ts';
@@ -17,6 +18,7 @@ main('turn-worker', async () => {
     metrics,
     logger,
     turnLog: new RedisTurnLogWriter(redis),
+    cache: new RedisConversationCache(redis, config.cache),
     limiter: new RedisLimiter(redis),
     moderator: new RuleModerator(),
   });

@@ -28,7 +28,7 @@ import { badCursor, listCursor, parseListCursor, wireConversation, wireTurn } fr
 const DEFAULT_LIMIT = 50;
 
 export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
-  const { stores, catalog } = deps;
+  const { stores, catalog, recentTurns } = deps;
 
   router.post('/v1/conversations', async (request, response) => {
     const { userId, orgId, tier } = principalOf(response);
@@ -82,12 +82,10 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     const { userId } = principalOf(response);
     const db = await stores.readerOf(userId, conversationIdOf(request));
     const conversation = await conversationOf(db, request, response);
-    const { turns, hasMore } = await historyPage(
-      db,
-      conversation.conversationId,
-      (before as TurnId | undefined) ?? null,
-      limit,
-    );
+    const { conversationId, lastTurnId, version } = conversation;
+    const { turns, hasMore } = await (before === undefined
+      ? recentTurns(db, { conversationId, version, lastTurnId, upTo: null, limit })
+      : historyPage(db, conversationId, lastTurnId, { before: before as TurnId }, limit));
     response.json({
       conversation: wireConversation(conversation),
       turns: turns.map(wireTurn),
@@ -104,6 +102,7 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
       isArchived: body.archived,
     });
     if (changed === null) throw new AppError('CONVERSATION_NOT_FOUND');
+    noTurnChanged(deps, changed);
     response.json({ conversation: wireConversation(changed) });
   });
 
@@ -118,9 +117,17 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     );
     const turns = await deleteConversation(db, userId, conversationId);
     if (turns === null) throw new AppError('CONVERSATION_NOT_FOUND');
-    await Promise.all(turns.map((turn) => endAndRemove(deps, turn)));
+    await Promise.all([
+      deps.cache.remove(conversationId),
+      ...turns.map((turn) => endAndRemove(deps, turn)),
+    ]);
     response.status(204).end();
   });
+}
+
+/** The turns are those of the version before: what is cached of them stays good. */
+function noTurnChanged({ cache }: GatewayDeps, changed: StoredConversation): void {
+  void cache.append(changed.conversationId, changed.version, []).catch(() => undefined);
 }
 
 /** Readers of a running turn get their end; then nothing of its log is left. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createRecentTurns } from '../../activities/recent-turns.ts';
 import { loadCatalog, lookAheadOf } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
@@ -73,6 +74,8 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
     const app = createApp({
       stores: turns.stores,
       turnLog,
+      cache: turns.cache,
+      recentTurns: createRecentTurns({ cache: turns.cache, metrics, cachedTurns: 64 }),
       dispatch,
       logger,
       metrics,

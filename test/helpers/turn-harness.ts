@@ -30,6 +30,7 @@ import { createTurnDispatch } from '../../process/turn-dispatch.ts';
 import { ChannelHub } from '../../redis/channel-hub.ts';
 import { connectRedis, connectSubscriber } from '../../redis/connection.ts';
 import type { Redis } from '../../redis/connection.ts';
+import { RedisConversationCache } from '../../redis/conversation-cache.ts';
 import { RedisLimiter } from '../../redis/limiter.ts';
 import { RedisTurnLogReader } from '../../redis/turn-log-reader.ts';
 import { RedisTurnReaders } from '../../redis/turn-readers.ts';
@@ -46,6 +47,7 @@ export interface TurnHarness {
   readonly hub: ChannelHub;
   readonly turnLog: RedisTurnLogWriter;
   readonly readers: RedisTurnReaders;
+  readonly cache: RedisConversationCache;
   readonly reader: RedisTurnLogReader;
   readonly temporal: NativeConnection;
   readonly dispatch: ReturnType<typeof createTurnDispatch>;
@@ -102,6 +104,7 @@ export async function startTurnHarness(
   const turnLog = new RedisTurnLogWriter(redis);
   const reader = new RedisTurnLogReader(redis, hub);
   const readers = new RedisTurnReaders(redis);
+  const cache = new RedisConversationCache(redis, { bytes: 64 * 1024 * 1024, turns: 64 });
   const catalog = change(loadCatalog(projectPath('config', 'catalog.yaml')));
   const settings = {
     address: temporalAddress,
@@ -118,6 +121,7 @@ export async function startTurnHarness(
     logger,
     metrics: createMetrics(),
     turnLog,
+    cache,
     limiter: new RedisLimiter(redis),
     moderator: new RuleModerator(),
   };
@@ -163,6 +167,7 @@ export async function startTurnHarness(
     turnLog,
     reader,
     readers,
+    cache,
     temporal,
     dispatch,
     newConversation: async () => {

@@ -34,6 +34,7 @@ function stored(parts: readonly string[], more: Partial<StoredTurn> = {}): Store
     errorCode: null,
     usage: null,
     moderationVerdict: null,
+    tokenCount: null,
     streamOffsets: [...offsets, ...Array<number>(closing).fill(end)],
     sampleIndex: null,
     createdAt: new Date(),
