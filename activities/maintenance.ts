@@ -5,7 +5,7 @@ import type { PersistInput, PersistResult, TurnInput } from '../contracts/turn-w
 import { createTurnPartitions } from '../postgres/partitions.ts';
 import { closeRequest, openRequests } from '../postgres/turn-requests.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
-import { authorizeTurn } from '../postgres/turns.ts';
+import { authorizeTurn } from '../postgres/standing.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';

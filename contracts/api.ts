@@ -36,10 +36,15 @@ export const createConversationBody = z.strictObject({
 });
 
 export const changeConversationBody = z
-  .strictObject({ title: text(200).nullable().optional(), archived: z.boolean().optional() })
+  .strictObject({
+    title: text(200).nullable().optional(),
+    archived: z.boolean().optional(),
+    /** A turn of the branch to go on with. */
+    active_turn_id: uuid.optional(),
+  })
   .refine(
-    (body) => body.title !== undefined || body.archived !== undefined,
-    'must name title or archived',
+    (body) => Object.values(body).some((each) => each !== undefined),
+    'must name title, archived or active_turn_id',
   );
 
 export const turnBody = z

@@ -25,11 +25,11 @@ export function newConversationId(): ConversationId {
 const CLOCK_SKEW_MS = 24 * 60 * 60_000;
 
 /**
- * At or below every turn of a conversation: its turns are minted after it, and both ids begin with their time. It keeps
- * statements away from the months before.
+ * At or below every turn that was minted after an id: of a conversation all its turns, of a turn all that follow it. Both
+ * begin with their time; it keeps statements away from the months before.
  */
-export function firstTurnIdOf(conversationId: ConversationId): TurnId {
-  const digits = conversationId.replaceAll('-', '');
+export function firstTurnIdOf(id: ConversationId | TurnId): TurnId {
+  const digits = id.replaceAll('-', '');
   const mintedAt = digits[12] === '7' ? Number.parseInt(digits.slice(0, 12), 16) : 0;
   const time = Math.max(0, mintedAt - CLOCK_SKEW_MS)
     .toString(16)

@@ -49,7 +49,7 @@ export const ROUTES: readonly RouteRow[] = Object.freeze([
   {
     method: 'patch',
     path: '/v1/conversations/:id',
-    summary: 'Rename or archive a conversation',
+    summary: 'Rename or archive a conversation, or choose its branch',
     body: api.changeConversationBody,
     status: 200,
     response: api.changedConversation,

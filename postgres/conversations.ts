@@ -110,6 +110,8 @@ export async function listConversations(
 export interface ConversationChange {
   readonly title?: string | null | undefined;
   readonly isArchived?: boolean | undefined;
+  /** Only under moveActiveTurn's lock. */
+  readonly activeTurnId?: TurnId | undefined;
 }
 
 /** Renames or archives; null when there is no such conversation. */
@@ -124,9 +126,17 @@ export async function changeConversation(
     `update conversations set
        version = version + 1,
        title = case when $3 then $4 else title end,
-       archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end
+       archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end,
+       active_turn_id = coalesce($6, active_turn_id)
      where conversation_id = $1 and user_id = $2 returning ${COLUMNS}`,
-    [id, userId, change.title !== undefined, change.title ?? null, change.isArchived ?? null],
+    [
+      id,
+      userId,
+      change.title !== undefined,
+      change.title ?? null,
+      change.isArchived ?? null,
+      change.activeTurnId ?? null,
+    ],
   );
   return changed === null ? null : toConversation(changed);
 }

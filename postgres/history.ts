@@ -60,16 +60,20 @@ export async function turnLinks(
   conversationId: ConversationId,
   first: TurnId,
 ): Promise<TurnLink[]> {
-  const found = await plannedRows<Pick<ShownTurnRow, 'turn_id' | 'parent_turn_id' | 'role'>>(
+  const found = await plannedRows<
+    Pick<ShownTurnRow, 'turn_id' | 'parent_turn_id' | 'role' | 'sample_index'>
+  >(
     db,
-    'select turn_id, parent_turn_id, role from turns where conversation_id = $1 and turn_id >= $2 order by turn_id',
+    `select turn_id, parent_turn_id, role, sample_index from turns
+     where conversation_id = $1 and turn_id >= $2 order by turn_id`,
     [conversationId, first],
   );
   return found.map((each) => ({
     turnId: each.turn_id,
     parentTurnId: each.parent_turn_id,
     role: each.role,
+    sampleIndex: each.sample_index,
   }));
 }
 
-export type TurnLink = Pick<ShownTurn, 'turnId' | 'parentTurnId' | 'role'>;
+export type TurnLink = Pick<ShownTurn, 'turnId' | 'parentTurnId' | 'role' | 'sampleIndex'>;

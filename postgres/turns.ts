@@ -2,12 +2,13 @@
 // idempotent by primary key, so a retried activity changes nothing.
 import { toWireUsage } from '../contracts/closing-entries.ts';
 import type { Continuation } from '../contracts/engine.ts';
-import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
+import type { ConversationId, OrgId, TurnId } from '../contracts/ids.ts';
 import { MAX_SAMPLES, sampleTurnIds } from '../contracts/samples.ts';
 import type { ShownTurn } from '../contracts/shown-turn.ts';
 import type { FinishReason, ModerationVerdict, TokenUsage } from '../contracts/turn-facts.ts';
 import { row, rows } from './pool.ts';
 import type { Db } from './pool.ts';
+import type { Authorized } from './standing.ts';
 import { SHOWN_COLUMNS, toShownTurn } from './shown-turns.ts';
 import type { ShownTurnRow } from './shown-turns.ts';
 
@@ -171,7 +172,7 @@ export interface EndedTurn {
 
 export interface StoredReplies {
   readonly turns: readonly ShownTurn[];
-  /** Of the conversation, as these turns made it; null after a repeat, when later changes may have made it. */
+  /** Of the conversation, as these turns alone made it; null after a repeat, or when its message was stored with it. */
   readonly version: number | null;
 }
 
@@ -186,7 +187,7 @@ export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<Store
     parent_turn_id: TurnId;
     replaces_turn_id: TurnId | null;
     stored_at: Date;
-    is_first: boolean;
+    is_whole: boolean;
   }>(db, STORE_ASSISTANT_TURN, [
     turn.turnId,
     turn.model,
@@ -229,11 +230,13 @@ export async function storeAssistantTurn(db: Db, turn: EndedTurn): Promise<Store
     sampleIndex: samples.length > 1 ? index : null,
     createdAt: ended.stored_at,
   }));
-  return { turns, version: ended.is_first ? ended.version : null };
+  return { turns, version: ended.is_whole ? ended.version : null };
 }
 
 // The conversation's row is locked first, by its update: a concurrent delete either waits or leaves nothing to do here.
-// On a repeat the request is already ended, and the pointer stays where later turns may have moved it.
+// On a repeat the request is already ended, and the pointer stays where later turns may have moved it. The message of a turn
+// that was never opened (its first steps failed, or its workflow was ended by hand) is stored with its end: a reply without
+// it would hang in the air.
 const STORE_ASSISTANT_TURN = `
   with request as (
     select * from turn_requests where turn_id = $1
@@ -244,6 +247,12 @@ const STORE_ASSISTANT_TURN = `
       last_turn_id = greatest(c.last_turn_id, $1, ($11::uuid[])[cardinality($11::uuid[])])
     from request r where c.conversation_id = r.conversation_id
     returning c.conversation_id, c.user_id, c.org_id, c.version
+  ), message as (
+    insert into turns (turn_id, conversation_id, user_id, role, content, parent_turn_id, replaces_turn_id)
+    select r.user_turn_id, c.conversation_id, c.user_id, 'user', r.content, r.parent_turn_id, r.replaces_turn_id
+    from conversation c, request r where not r.is_regeneration and r.content is not null
+    on conflict (conversation_id, turn_id) do nothing
+    returning turn_id
   ), stored as (
     insert into turns (turn_id, conversation_id, user_id, role, content, token_count, parent_turn_id, replaces_turn_id,
       model, served_model, pool, finish_reason, error_code, usage, moderation_verdict, stream_offsets, sample_index)
@@ -263,28 +272,8 @@ const STORE_ASSISTANT_TURN = `
     update turn_requests set ended_at = now(), content = null where turn_id = $1 and ended_at is null
   )
   select c.version, r.user_turn_id as parent_turn_id, case when r.is_regeneration then r.replaces_turn_id end as replaces_turn_id,
-    now() as stored_at, r.ended_at is null as is_first
+    now() as stored_at, r.ended_at is null and not exists (select 1 from message) as is_whole
   from conversation c, request r`;
-
-export interface Authorized {
-  readonly orgId: OrgId;
-  readonly tier: string;
-}
-
-/** The user's standing and ownership of the conversation, as of now; null when either is gone. */
-export async function authorizeTurn(
-  db: Db,
-  userId: UserId,
-  conversationId: ConversationId,
-): Promise<Authorized | null> {
-  const found = await row<{ org_id: OrgId; tier: string }>(
-    db,
-    `select u.org_id, u.tier from users u join conversations c using (user_id)
-     where u.user_id = $1 and c.conversation_id = $2 and u.disabled_at is null`,
-    [userId, conversationId],
-  );
-  return found === null ? null : { orgId: found.org_id, tier: found.tier };
-}
 
 interface TurnRow extends ShownTurnRow {
   conversation_id: ConversationId;

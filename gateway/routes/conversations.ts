@@ -7,7 +7,9 @@ import { isUuid, newConversationId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
 import { sampleTurnIds } from '../../contracts/samples.ts';
 import { ZERO_USAGE } from '../../contracts/turn-facts.ts';
+import { lastReplyBelow } from '../../conversation/tree.ts';
 import { chooseModel } from '../../policy/model-choice.ts';
+import { moveActiveTurn } from '../../postgres/active-turn.ts';
 import {
   changeConversation,
   deleteConversation,
@@ -16,13 +18,20 @@ import {
   insertConversation,
   listConversations,
 } from '../../postgres/conversations.ts';
-import type { DeletedTurn, RunningTurn, StoredConversation } from '../../postgres/conversations.ts';
+import type {
+  ConversationChange,
+  DeletedTurn,
+  RunningTurn,
+  StoredConversation,
+} from '../../postgres/conversations.ts';
 import { historyPage } from '../../postgres/history.ts';
-import type { Db } from '../../postgres/pool.ts';
+import type { TurnLink } from '../../postgres/history.ts';
+import type { Db, Pool } from '../../postgres/pool.ts';
 import { runningTurns } from '../../postgres/turn-requests.ts';
 import { principalOf } from '../authenticate.ts';
 import { cancelTurn } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { TurnConflict } from '../error-handler.ts';
 import { badCursor, listCursor, parseListCursor, wireConversation, wireTurn } from '../wire.ts';
 
 const DEFAULT_LIMIT = 50;
@@ -97,10 +106,12 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     const body = changeConversationBody.parse(request.body);
     const { userId } = principalOf(response);
     const db = stores.primaryOf(userId);
-    const changed = await changeConversation(db, userId, conversationIdOf(request), {
-      title: body.title,
-      isArchived: body.archived,
-    });
+    const id = conversationIdOf(request);
+    const change = { title: body.title, isArchived: body.archived };
+    const changed =
+      body.active_turn_id === undefined
+        ? await changeConversation(db, userId, id, change)
+        : await chooseBranch(db, userId, id, body.active_turn_id.toLowerCase() as TurnId, change);
     if (changed === null) throw new AppError('CONVERSATION_NOT_FOUND');
     noTurnChanged(deps, changed);
     response.json({ conversation: wireConversation(changed) });
@@ -123,6 +134,37 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     ]);
     response.status(204).end();
   });
+}
+
+/**
+ * The conversation goes on behind the last reply of the branch through a turn.
+ * @throws AppError TURN_NOT_FOUND, INVALID_REQUEST, TURN_CONFLICT
+ */
+async function chooseBranch(
+  pool: Pool,
+  userId: UserId,
+  id: ConversationId,
+  turnId: TurnId,
+  change: ConversationChange,
+): Promise<StoredConversation | null> {
+  const endOf = (turns: readonly TurnLink[]): TurnId | null =>
+    lastReplyBelow(turns, turnId)?.turnId ?? null;
+  const outcome = await moveActiveTurn(pool, userId, id, { turnId, endOf }, change);
+  switch (outcome.kind) {
+    case 'moved':
+      return outcome.conversation;
+    case 'no-conversation':
+      return null;
+    case 'no-turn':
+      throw new AppError('TURN_NOT_FOUND');
+    case 'no-end':
+      throw new AppError('INVALID_REQUEST', {
+        message: 'active_turn_id: must name a turn that has a reply.',
+        param: 'active_turn_id',
+      });
+    case 'running':
+      throw new TurnConflict(outcome.turnId);
+  }
 }
 
 /** The turns are those of the version before: what is cached of them stays good. */

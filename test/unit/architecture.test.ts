@@ -30,6 +30,7 @@ const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   gateway: [
     'contracts',
     'policy',
+    'conversation',
     'postgres',
     'redis',
     'process',
