@@ -72,6 +72,13 @@ export const ENVIRONMENT = z.object({
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
     .describe('Redis 7 or Valkey; several nodes of a cluster as redis://:password@a:6379,b:6379.'),
+  EMBEDDER_WEIGHTS: z
+    .string()
+    .min(1)
+    .default('models/all-MiniLM-L6-v2.F16.gguf')
+    .describe(
+      'The encoder that embeds facts, a GGUF file; a relative path is below COLLOQUY_HOME.',
+    ),
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^/]+:\d+$/, 'must be host:port')
@@ -129,6 +136,7 @@ export interface Config {
   readonly metricsPort: number;
   readonly postgres: { readonly url: string; readonly poolSize: number };
   readonly redis: { readonly url: string };
+  readonly embedder: { readonly weights: string };
   readonly temporal: {
     readonly address: string;
     readonly namespace: string;
@@ -176,6 +184,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     metricsPort: each.METRICS_PORT,
     postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
     redis: { url: each.REDIS_URL },
+    embedder: { weights: each.EMBEDDER_WEIGHTS },
     temporal: {
       address: each.TEMPORAL_ADDRESS,
       namespace: each.TEMPORAL_NAMESPACE,
