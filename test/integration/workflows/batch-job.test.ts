@@ -124,7 +124,7 @@ describe('a batch job', () => {
   });
 
   it('rests behind its batch when it is paused, holds there through a restart of its worker, and goes on', async () => {
-    const { work, ran, open } = gatedWork(40);
+    const { work, ran, open } = gatedWork(20);
     const stop = await harness.startWorker(onlyWork('re-embed', work));
     await harness.jobs.start('re-embed', 5);
     await harness.until(
@@ -137,7 +137,7 @@ describe('a batch job', () => {
     await harness.until('it knows', 're-embed', ({ state }) => state === 'pausing');
     open();
     const paused = await harness.until('it rests', 're-embed', ({ state }) => state === 'paused');
-    expect(paused).toMatchObject({ done: 10, total: 40, lastId: '9' });
+    expect(paused).toMatchObject({ done: 10, total: 20, lastId: '9' });
     expect(ran).toHaveLength(10);
     await stop();
     const restarted = await harness.startWorker(onlyWork('re-embed', work));
@@ -145,8 +145,8 @@ describe('a batch job', () => {
     expect(ran).toHaveLength(10);
     await harness.jobs.resume('re-embed');
     const ended = await harness.until('it ends', 're-embed', ({ state }) => state === 'ended');
-    expect(ended).toMatchObject({ done: 40, total: 40, lastId: '39' });
-    expect(ran).toEqual(Array.from({ length: 40 }, (_, item) => item));
+    expect(ended).toMatchObject({ done: 20, total: 20, lastId: '19' });
+    expect(ran).toEqual(Array.from({ length: 20 }, (_, item) => item));
     await restarted();
   }, 60_000);
 
