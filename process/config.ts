@@ -85,6 +85,13 @@ export const ENVIRONMENT = z.object({
     .max(200)
     .default(64)
     .describe('… at most this many of a conversation.'),
+  EMBEDDER_WEIGHTS: z
+    .string()
+    .min(1)
+    .default('models/all-MiniLM-L6-v2.F16.gguf')
+    .describe(
+      'The encoder that embeds facts, a GGUF file; a relative path is below COLLOQUY_HOME.',
+    ),
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^/]+:\d+$/, 'must be host:port')
@@ -144,6 +151,7 @@ export interface Config {
   readonly redis: { readonly url: string };
   /** Of recent turns, see redis/conversation-cache.ts. The same in every process. */
   readonly cache: { readonly bytes: number; readonly turns: number };
+  readonly embedder: { readonly weights: string };
   readonly temporal: {
     readonly address: string;
     readonly namespace: string;
@@ -192,6 +200,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
     redis: { url: each.REDIS_URL },
     cache: { bytes: each.CONVERSATION_CACHE_BYTES, turns: each.CONVERSATION_CACHE_TURNS },
+    embedder: { weights: each.EMBEDDER_WEIGHTS },
     temporal: {
       address: each.TEMPORAL_ADDRESS,
       namespace: each.TEMPORAL_NAMESPACE,

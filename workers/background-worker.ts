@@ -1,5 +1,10 @@
-// Process entry: housekeeping and memory, started by Temporal schedules that this process makes sure exist.
+// Process entry: housekeeping and memory, started by Temporal schedules that this process makes sure exist, and batch jobs,
+// started by operators.
 import { WorkflowNotFoundError } from '@temporalio/client';
+import { createJobActivities } from '../activities/batch-jobs.ts';
+import { createBackFill } from '../activities/job-back-fill.ts';
+import { createReEmbed } from '../activities/job-re-embed.ts';
+import { createStatistics } from '../activities/job-statistics.ts';
 import { createMaintenanceActivities } from '../activities/maintenance.ts';
 import { createMemoryActivities } from '../activities/memory.ts';
 import { persistTurn } from '../activities/persist-turn.ts';
@@ -10,12 +15,15 @@ import { createWorker } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { RedisConversationCache } from '../redis/conversation-cache.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
+import { createJobModels } from './job-models.ts';
 import { ensureSchedules } from './schedules.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 main('background-worker', async () => {
-  const { config, identity, logger, metrics, catalog, stores, redis, temporal, run } =
+  const { config, identity, logger, metrics, catalog, stores, redis, temporal, shutdown, run } =
     await startWorkerProcess('background-worker');
+  const models = createJobModels(config, catalog);
+  shutdown.onStop('job models', () => models.close());
   const dispatch = createTurnDispatch({
     connection: temporal,
     settings: config.temporal,
@@ -49,6 +57,15 @@ main('background-worker', async () => {
       workflowState,
       persistTurn: (input) => persistTurn(deps, input),
       start: dispatch.start,
+    }),
+    ...createJobActivities({
+      stores,
+      logger,
+      works: {
+        're-embed': createReEmbed(models.withEmbedder),
+        'back-fill': createBackFill(models.countTokens),
+        statistics: createStatistics(),
+      },
     }),
   };
   await ensureSchedules(dispatch.client);

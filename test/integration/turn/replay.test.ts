@@ -1,4 +1,4 @@
-// Workflow code must replay the histories of turns that earlier versions began: a change that would not is caught here.
+// Workflow code must replay the histories of turns and jobs that earlier versions began: a change that would not is caught here.
 // A fixture is the binary of temporal.api.history.v1.History, as client.workflow.getHandle(id).fetchHistory() gives it.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,15 @@ import { installTemporalRuntime } from '../../../process/temporal.ts';
 import { services } from '../../helpers/services.ts';
 
 const FOLDER = projectPath('test', 'fixtures', 'histories');
-const KINDS = ['turn-done', 'turn-cancelled', 'turn-blocked', 'turn-failed-over'];
+const WORKFLOW_IDS: Readonly<Record<string, string>> = {
+  'turn-done': 'turn/conversation/turn',
+  'turn-cancelled': 'turn/conversation/turn',
+  'turn-blocked': 'turn/conversation/turn',
+  'turn-failed-over': 'turn/conversation/turn',
+  'job-continued': 'job/re-embed',
+  'job-done': 'job/re-embed',
+};
+const KINDS = Object.keys(WORKFLOW_IDS);
 
 describe('saved histories', () => {
   beforeAll(() =>
@@ -26,6 +34,6 @@ describe('saved histories', () => {
     const bytes = readFileSync(join(FOLDER, `${kind}.pb`));
     const history = temporal.api.history.v1.History.decode(bytes);
     const workflowBundle = { codePath: services().workflowBundlePath };
-    await Worker.runReplayHistory({ workflowBundle }, history, 'turn/conversation/turn');
+    await Worker.runReplayHistory({ workflowBundle }, history, WORKFLOW_IDS[kind]);
   });
 });
