@@ -1,5 +1,6 @@
 // What the app is made of: everything it touches comes in here, so that tests can give twins.
 import type { Catalog } from '../contracts/catalog.ts';
+import type { PromptEncoderOf } from '../contracts/prompt-encoder.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
@@ -19,6 +20,7 @@ export interface GatewayDeps {
   /** Sequences waiting in the pool's least busy worker; null when unknown. */
   readonly leastWaiting: (pool: string) => Promise<number | null>;
   readonly catalog: Catalog;
+  readonly encoderOf: PromptEncoderOf;
   readonly http: Config['http'];
   readonly metrics: Metrics;
   readonly logger: Logger;

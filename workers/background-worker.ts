@@ -3,6 +3,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { createMaintenanceActivities } from '../activities/maintenance.ts';
 import { createMemoryActivities } from '../activities/memory.ts';
 import { persistTurn } from '../activities/persist-turn.ts';
+import { createSummaryActivities } from '../activities/summaries.ts';
 import { BACKGROUND_TASK_QUEUE, turnWorkflowId } from '../contracts/turn-workflow.ts';
 import type { TurnInput } from '../contracts/turn-workflow.ts';
 import { main } from '../process/start.ts';
@@ -35,6 +36,7 @@ main('background-worker', async () => {
   const deps = { stores, catalog, metrics, logger, turnLog: new RedisTurnLogWriter(redis) };
   const activities = {
     ...createMemoryActivities({ stores, logger }),
+    ...createSummaryActivities({ stores, catalog, logger }),
     ...createMaintenanceActivities({
       stores,
       logger,

@@ -2,3 +2,4 @@
 export { turn } from './turn.ts';
 export { extractMemory, memorySweep } from './memory.ts';
 export { maintenance } from './maintenance.ts';
+export { summarise, summarySweep } from './summaries.ts';
