@@ -24,6 +24,7 @@ import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import { translateFailures } from './failure.ts';
 import { LookAhead } from './look-ahead.ts';
+import { recordPrompt } from './prompt-record.ts';
 import { preparePrompt } from './prompt-source.ts';
 import type { PreparedPrompt } from './prompt-source.ts';
 import { continuationOf, numOutputTokens, recallLog } from './recalled-log.ts';
@@ -88,7 +89,10 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
     if (context.cancellationSignal.aborted) onTemporalCancel();
     if (epoch > epochOf(1, 1) && input.lostEntries === undefined)
       await announceRetry(deps, input, epoch, log, attempt);
-    const { finish, numCachedTokens } = await relay(deps, input, epoch, prompt, log, cancel.signal);
+    const [{ finish, numCachedTokens }] = await Promise.all([
+      relay(deps, input, epoch, prompt, log, cancel.signal),
+      recordPrompt(deps, input, prompt.tokenIds),
+    ]);
     if (finish.reason === 'refused') throw finish.error;
     if (finish.reason === 'error') throw new AppError('GENERATION_FAILED', { cause: finish.error });
     if (isHandedOver(finish, cancel.signal))

@@ -1,4 +1,5 @@
-// The prompt of a generation, assembled by the worker from the store: nothing of it passes through Temporal.
+// The prompt of a generation, assembled from the store by whoever needs it: the worker that generates, or a gateway whose
+// caller asks to see it. Nothing of it passes through Temporal.
 import type { Catalog } from '../contracts/catalog.ts';
 import type { CacheScope, SamplingParams, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
@@ -6,10 +7,17 @@ import { openData } from '../contracts/open-entry.ts';
 import type { OpenData } from '../contracts/turn-events.ts';
 import type { TurnParams } from '../contracts/turn-request.ts';
 import type { GenerateInput } from '../contracts/turn-workflow.ts';
-import { branchTo } from '../conversation/branch.ts';
 import { planPrompt } from '../conversation/prompt.ts';
-import { promptRows } from '../postgres/conversation-prompt.ts';
+import type { EncodePrompt, PromptPlan } from '../conversation/prompt-draft.ts';
+import type { ChosenFacts } from '../conversation/shown-facts.ts';
+import { dayOf } from '../conversation/turn-day.ts';
+import { promptRoom } from '../policy/prompt-room.ts';
+import { promptRequest } from '../postgres/conversation-prompt.ts';
+import type { PromptKeys, PromptRequest, RequestFacts } from '../postgres/conversation-prompt.ts';
+import type { Db } from '../postgres/pool.ts';
 import type { Stores } from '../postgres/stores.ts';
+import { readBranch } from './prompt-branch.ts';
+import type { BranchKeys } from './prompt-branch.ts';
 
 export interface PreparedPrompt {
   readonly tokenIds: readonly number[];
@@ -28,29 +36,20 @@ interface PromptDeps {
   readonly model: ServedModel;
 }
 
-/** Turns read to find the branch: more than any context served here can hold of real messages. */
-const MAX_TURNS = 400;
-
 /** The same rows give the same prompt, whichever worker assembles it. @throws AppError TURN_DELETED, CONTEXT_LENGTH_EXCEEDED */
 export async function preparePrompt(
   { stores, catalog, model }: PromptDeps,
   input: GenerateInput,
 ): Promise<PreparedPrompt> {
-  const found = await promptRows(stores.primaryOf(input.userId), input, MAX_TURNS);
-  if (found === null) throw new AppError('TURN_DELETED');
-  const { params, systemPrompt, turns } = found;
   const pool = catalog.pools[input.pool];
   const contextLength = Math.min(model.contextLength, pool?.context_length ?? model.contextLength);
-  // History may not squeeze the reply below what was asked for, nor the reply take more than half of the context from it.
-  const room = Math.min(params.maxTokens, Math.floor(contextLength / 2));
-  const branch = branchTo(turns, input.userTurnId);
-  const plan = planPrompt(
-    systemPrompt ?? catalog.system_prompt,
-    branch,
-    (messages) => model.encodePrompt(messages),
-    contextLength - room,
-  );
+  const db = stores.primaryOf(input.userId);
+  const encode: EncodePrompt = (messages) => model.encodePrompt(messages);
+  const assembled = await assemblePrompt({ db, catalog, encode, contextLength }, input, true);
+  if (assembled === null) throw new AppError('TURN_DELETED');
+  const { request, plan } = assembled;
   if (plan === null) throw new AppError('CONTEXT_LENGTH_EXCEEDED');
+  const { params, systemPrompt } = request;
   return {
     tokenIds: plan.tokenIds,
     params,
@@ -66,6 +65,62 @@ export async function preparePrompt(
       numSamples: params.n,
     }),
   };
+}
+
+export interface AssemblyDeps {
+  readonly db: Db;
+  readonly catalog: Catalog;
+  /** Of the model that answers. */
+  readonly encode: EncodePrompt;
+  /** Tokens of prompt + reply. */
+  readonly contextLength: number;
+}
+
+export interface AssembledPrompt {
+  readonly request: PromptRequest;
+  /** Null when the message does not fit, or is missing. */
+  readonly plan: PromptPlan | null;
+  /** The message is not stored. */
+  readonly isMissing: boolean;
+  /** Tokens that the prompt may take. */
+  readonly room: number;
+}
+
+/** @param isOpen of a turn that has not ended only @returns null when there is no such turn */
+export async function assemblePrompt(
+  { db, catalog, encode, contextLength }: AssemblyDeps,
+  keys: PromptKeys & BranchKeys,
+  isOpen: boolean,
+): Promise<AssembledPrompt | null> {
+  // What the reply will take is not known before the request is; nothing smaller than half of the context is left for it.
+  const asked = promptRequest(db, keys, isOpen);
+  const reading = readBranch(db, catalog, keys, asked, contextLength);
+  const [request, { summaries, turns }] = await Promise.all([asked, reading]);
+  if (request === null) return null;
+  const room = promptRoom(contextLength, request.params.maxTokens);
+  const chosenFacts = (request.facts ?? []).map(withDays);
+  const own = chosenFacts.find(({ turnId }) => turnId === keys.turnId);
+  const plan = planPrompt(
+    {
+      systemPrompt: request.systemPrompt ?? catalog.system_prompt,
+      summaries,
+      turns,
+      chosenFacts,
+      ownFacts: request.facts === null ? null : (own?.facts ?? []),
+    },
+    encode,
+    room,
+  );
+  return { request, plan, isMissing: turns.length === 0, room };
+}
+
+function withDays({ turnId, numSamples, facts }: RequestFacts): ChosenFacts {
+  const dated = facts.map(({ factId, text, createdAt }) => ({
+    factId,
+    text,
+    day: dayOf(createdAt),
+  }));
+  return { turnId, numSamples, facts: dated };
 }
 
 function samplingOf(params: TurnParams): SamplingParams {

@@ -187,6 +187,52 @@ export const turnReply = z.object({
     .optional(),
 });
 export type TurnReply = z.infer<typeof turnReply>;
+const promptPart = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('system'), text: z.string() }),
+  z.object({
+    kind: z.literal('summary'),
+    summary_id: uuid,
+    /** 0: of turns; above: of summaries. */
+    level: z.int(),
+    /** The path of turns that it stands for. */
+    first_turn_id: uuid,
+    last_turn_id: uuid,
+    text: z.string(),
+  }),
+  z.object({ kind: z.literal('fact'), fact_id: uuid, text: z.string(), day: z.iso.date() }),
+  z.object({ kind: z.literal('turn'), turn_id: uuid, text: z.string() }),
+]);
+export type WirePromptPart = z.infer<typeof promptPart>;
+export const turnPrompt = z.object({
+  turn_id: uuid,
+  user_turn_id: uuid,
+  model: z.string(),
+  pool: z.string(),
+  messages: z.array(
+    z.object({
+      role: z.enum(['system', 'user', 'assistant']),
+      content: z.string(),
+      /** What the content was made of, in order. */
+      parts: z.array(promptPart),
+    }),
+  ),
+  token_count: z.int(),
+  /** Tokens that the prompt was allowed to take. */
+  max_prompt_tokens: z.int(),
+  left_out: z.object({
+    /** Turns behind `after` (null: from the first on) and before `before`, neither shown nor summarised. */
+    turns: z.object({ after: uuid.nullable(), before: uuid }).nullable(),
+    empty_turn_ids: z.array(uuid),
+    summary_ids: z.array(uuid),
+    fact_ids: z.array(uuid),
+  }),
+  /** SHA-256 of the token ids, 32 bits each, little-endian: as assembled now, and as the engine got them. */
+  sha256: z.string(),
+  engine_sha256: z.string().nullable(),
+  /** Null when no engine was asked. */
+  matches_engine: z.boolean().nullable(),
+});
+export type WireTurnPrompt = z.infer<typeof turnPrompt>;
 export const memoryFacts = z.object({
   facts: z.array(z.object({ fact_id: uuid, text: z.string(), created_at: z.iso.datetime() })),
 });

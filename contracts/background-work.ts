@@ -8,6 +8,35 @@ export interface IdleConversation {
   readonly lastTurnId: TurnId;
 }
 
+/** A conversation whose turns behind its last summary may have become too many to be shown word for word. */
+export interface UnsummarisedConversation {
+  readonly conversationId: ConversationId;
+  readonly userId: UserId;
+  readonly lastTurnId: TurnId;
+  readonly model: string;
+}
+
+/** One summary to be made by a pool: of turns (level 0), or of the summaries one level below. */
+export interface SummaryTask {
+  readonly conversationId: ConversationId;
+  readonly userId: UserId;
+  /** Of the pool that makes it. */
+  readonly taskQueue: string;
+  readonly level: number;
+  readonly parentTurnId: TurnId | null;
+  readonly firstTurnId: TurnId;
+  readonly lastTurnId: TurnId;
+  /** Where the summaries that it is made of end; empty at level 0. */
+  readonly childLastTurnIds: readonly TurnId[];
+}
+
+/** What a conversation lacks now, in the order in which it is to be made. */
+export interface SummaryWork {
+  readonly tasks: readonly SummaryTask[];
+  /** Everything up to here is told once all of them are there; null when there is nothing to do. */
+  readonly through: TurnId | null;
+}
+
 /** What one maintenance run did. */
 export interface MaintenanceReport {
   readonly partitionsMade: number;

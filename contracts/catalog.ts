@@ -114,11 +114,27 @@ const tierRow = z.strictObject({
   priority: z.int().min(1).max(5),
 });
 
+/** How prompts are made (docs/prompts.md). A change makes prompts of earlier turns differ from what their engines got. */
+const prompt = z.strictObject({
+  /**
+   * Older turns are summarised once the turns behind the last summary take more tokens than this; about half of them then
+   * stay word for word.
+   */
+  window_tokens: z.int().min(64).default(1536),
+  /** Exchanges that one summary of the lowest level stands for … */
+  summary_span: z.int().min(1).max(64).default(4),
+  /** … and summaries that one of the next level does. */
+  summary_fan_out: z.int().min(2).max(16).default(4),
+  /** Tokens of a summary, at most; 0 = none are made, none are shown, and the window is the model's whole context. */
+  summary_tokens: z.int().min(0).max(1024).default(64),
+});
+
 const catalogSchema = z
   .strictObject({
     version: z.int(),
     region: z.string().min(1),
     system_prompt: z.string(),
+    prompt: prompt.prefault({}),
     pools: z.record(z.string().regex(/^[a-z0-9-]+$/), pool),
     models: z.record(z.string().regex(/^[a-z0-9.-]+$/), model),
     tiers: z.strictObject({ free: tierRow, paid: tierRow, enterprise: tierRow }),

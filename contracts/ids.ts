@@ -41,6 +41,11 @@ export function newFactId(): FactId {
   return v4() as FactId;
 }
 
+/** Of one summary of a conversation's older turns. */
+export function newSummaryId(): string {
+  return v7();
+}
+
 /** Whether `text` has the form of an id. A text that does not cannot exist, so callers answer 404, never a database error. */
 export function isUuid(text: string): boolean {
   return validate(text);

@@ -53,6 +53,8 @@ export interface AcceptedTurn {
   readonly isRegeneration: boolean;
   /** The user's text; null when a reply is regenerated. */
   readonly content: string | null;
+  /** Of `content`, by the served model's tokenizer; left out where the gateway has none. */
+  readonly tokenCount?: number | undefined;
   readonly params: TurnParams;
   readonly model: string;
   readonly pool: string;

@@ -2,6 +2,7 @@
 import type { RecentTurns } from '../activities/recent-turns.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import type { ConversationCache } from '../contracts/conversation-cache.ts';
+import type { PromptEncoderOf } from '../contracts/prompt-encoder.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
@@ -23,6 +24,7 @@ export interface GatewayDeps {
   /** Sequences waiting in the pool's least busy worker; null when unknown. */
   readonly leastWaiting: (pool: string) => Promise<number | null>;
   readonly catalog: Catalog;
+  readonly encoderOf: PromptEncoderOf;
   readonly http: Config['http'];
   readonly metrics: Metrics;
   readonly logger: Logger;

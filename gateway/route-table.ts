@@ -81,6 +81,15 @@ export const ROUTES: readonly RouteRow[] = Object.freeze([
     needsToken: true,
   },
   {
+    method: 'get',
+    path: '/v1/conversations/:id/turns/:turn/prompt',
+    summary: 'Show what a reply was an answer to: the assembled prompt',
+    query: api.noQuery,
+    status: 200,
+    response: api.turnPrompt,
+    needsToken: true,
+  },
+  {
     method: 'post',
     path: '/v1/conversations/:id/cancel',
     summary: 'Cancel one turn, or all that run',

@@ -25,6 +25,7 @@ import { DisconnectGrace } from './disconnect-grace.ts';
 import { startEmbeddedWorker } from './embedded-worker.ts';
 import { answerClientError } from './error-handler.ts';
 import { OpenStreams } from './open-streams.ts';
+import { openPromptEncoders } from './prompt-encoders.ts';
 import { ReaderProgress } from './reader-progress.ts';
 
 /** Who asks is answered within two seconds, whatever hangs: a request meets Redis twice before it is refused, … */
@@ -88,6 +89,8 @@ main('gateway', async () => {
     logger.fatal({ error }, 'the embedded turn worker failed');
     return shutdown.stop(1);
   });
+  const encoders = openPromptEncoders(config, catalog, logger);
+  shutdown.onStop('vocabularies', () => encoders.close());
   const dispatch = createTurnDispatch({
     connection,
     settings: config.temporal,
@@ -125,6 +128,7 @@ main('gateway', async () => {
     limiter,
     dispatch,
     catalog,
+    encoderOf: encoders.of,
     metrics,
     logger,
     streams,

@@ -14,6 +14,7 @@ import type { StoredRequest } from '../postgres/turn-requests.ts';
 import type { Reservation } from '../contracts/limiter.ts';
 import type { GatewayDeps } from './deps.ts';
 import { TurnConflict } from './error-handler.ts';
+import { measureMessage } from './prompt-size.ts';
 import { limitsOf } from './rate-limit-headers.ts';
 import { hashOf, planTurn } from './turn-request.ts';
 import type { AskedTurn } from './turn-request.ts';
@@ -28,7 +29,7 @@ export interface Acceptance {
   readonly hasEnded: boolean;
 }
 
-/** @throws AppError IDEMPOTENCY_CONFLICT, TURN_CONFLICT, RATE_LIMITED, OVERLOADED, and what planTurn throws */
+/** @throws AppError IDEMPOTENCY_CONFLICT, TURN_CONFLICT, CONTEXT_LENGTH_EXCEEDED, RATE_LIMITED, OVERLOADED, and what planTurn throws */
 export async function acceptAsked(
   deps: GatewayDeps,
   asked: AskedTurn,
@@ -54,7 +55,8 @@ async function acceptNew(
   onReservation: (reservation: Reservation) => void,
 ): Promise<Acceptance> {
   const db = deps.stores.primaryOf(asked.principal.userId);
-  const { turn, isContinuation, route } = await planTurn(db, deps.catalog, asked);
+  const { turn: planned, isContinuation, route } = await planTurn(db, deps.catalog, asked);
+  const turn = await measured(deps, asked, planned);
   // Before the quota: who is turned away for our lack of room has used nothing of theirs.
   await shed(deps, asked.principal, route.pool);
   const reservation = await reserve(deps, asked.principal, turn);
@@ -118,6 +120,22 @@ export async function startTurn(
       await Promise.allSettled([deps.turnLog.remove(turnId), refund(deps, principal, turn)]);
     throw error;
   }
+}
+
+/** The turn with its tokens counted. @throws AppError CONTEXT_LENGTH_EXCEEDED: such a one costs nobody anything */
+async function measured(
+  { catalog, encoderOf }: GatewayDeps,
+  { conversation }: AskedTurn,
+  turn: AcceptedTurn,
+): Promise<AcceptedTurn> {
+  const [encoder, pool] = [encoderOf(turn.pool), catalog.pools[turn.pool]];
+  if (encoder === null || pool === undefined || turn.content === null) return turn;
+  const tokenCount = await measureMessage(encoder, pool, {
+    content: turn.content,
+    systemPrompt: conversation.systemPrompt ?? catalog.system_prompt,
+    maxTokens: turn.params.maxTokens,
+  });
+  return { ...turn, tokenCount };
 }
 
 /** The request that used the key before, now this caller's as well; null when there is none, or it was just withdrawn. */

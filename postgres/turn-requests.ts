@@ -40,6 +40,7 @@ export async function acceptTurn(
     turn.idempotencyKey,
     turn.bodyHash,
     isContinuation,
+    turn.tokenCount ?? null,
   ]);
   if (inserted !== null) return 'accepted';
   if (
@@ -56,8 +57,10 @@ export async function acceptTurn(
 // The lock makes it wait for a turn that is just being stored, and look at the conversation as that turn leaves it.
 const ACCEPT = `
   insert into turn_requests (turn_id, user_turn_id, conversation_id, user_id, parent_turn_id, replaces_turn_id,
-    is_regeneration, content, params, model, pool, idempotency_key, body_hash)
-  select $1, $2, conversation_id, user_id, $5, $6, $7, $8, $9, $10, $11, $12, $13
+    is_regeneration, content, params, model, pool, idempotency_key, body_hash, token_count, summarised_through,
+    summary_version)
+  select $1, $2, conversation_id, user_id, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, summary_through_turn_id,
+    summary_version
   from conversations where conversation_id = $3 and user_id = $4
     and (not $14::boolean or active_turn_id is not distinct from $5)
   for no key update

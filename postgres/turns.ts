@@ -122,8 +122,8 @@ const OPEN_TURN = `
     from turn_requests r join conversations c using (conversation_id) where r.turn_id = $1
     for no key update of c for update of r
   ), stored as (
-    insert into turns (turn_id, conversation_id, user_id, role, content, parent_turn_id, replaces_turn_id)
-    select user_turn_id, conversation_id, user_id, 'user', content, parent_turn_id, replaces_turn_id
+    insert into turns (turn_id, conversation_id, user_id, role, content, token_count, parent_turn_id, replaces_turn_id)
+    select user_turn_id, conversation_id, user_id, 'user', content, token_count, parent_turn_id, replaces_turn_id
     from request where not is_regeneration and content is not null
     on conflict (conversation_id, turn_id) do nothing
     returning conversation_id, turn_id, content

@@ -8,6 +8,7 @@ import { createStatistics } from '../activities/job-statistics.ts';
 import { createMaintenanceActivities } from '../activities/maintenance.ts';
 import { createMemoryActivities } from '../activities/memory.ts';
 import { persistTurn } from '../activities/persist-turn.ts';
+import { createSummaryActivities } from '../activities/summaries.ts';
 import { BACKGROUND_TASK_QUEUE, turnWorkflowId } from '../contracts/turn-workflow.ts';
 import type { TurnInput } from '../contracts/turn-workflow.ts';
 import { main } from '../process/start.ts';
@@ -51,6 +52,7 @@ main('background-worker', async () => {
   };
   const activities = {
     ...createMemoryActivities({ stores, logger }),
+    ...createSummaryActivities({ stores, catalog, logger }),
     ...createMaintenanceActivities({
       stores,
       logger,

@@ -1,6 +1,7 @@
 // Process entry: `--pool NAME`. Loads the pool's model and generates its turns.
 import { parseArgs } from 'node:util';
 import { createGenerateActivities } from '../activities/generate.ts';
+import { createSummariseActivities } from '../activities/summarise.ts';
 import { poolTaskQueue } from '../contracts/catalog.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
@@ -71,18 +72,21 @@ main('inference-worker', async () => {
   }, PRESSURE_INTERVAL_MS);
   shutdown.onStop('pressure', () => clearInterval(pressure));
 
-  const activities = createGenerateActivities({
-    stores,
-    catalog,
-    metrics,
-    logger,
-    model,
-    leases,
-    turnLog: new RedisTurnLogWriter(redis),
-    control: new RedisTurnLogReader(redis, hub),
-    readers: new RedisTurnReaders(redis),
-    flush: config.generate,
-  });
+  const activities = {
+    ...createGenerateActivities({
+      stores,
+      catalog,
+      metrics,
+      logger,
+      model,
+      leases,
+      turnLog: new RedisTurnLogWriter(redis),
+      control: new RedisTurnLogReader(redis, hub),
+      readers: new RedisTurnReaders(redis),
+      flush: config.generate,
+    }),
+    ...createSummariseActivities({ stores, catalog, model, logger }),
+  };
   const worker = await createWorker(temporal, config.temporal, {
     identity,
     taskQueue: poolTaskQueue(poolName),

@@ -7,6 +7,8 @@ const SCHEDULES = [
   // A turn left behind by a dead gateway waits at most this long plus its staleness.
   { scheduleId: 'maintenance', workflowType: 'maintenance', every: '30s' },
   { scheduleId: 'memory-sweep', workflowType: 'memorySweep', every: '60s' },
+  // Until a conversation's older turns are summarised, its prompts are longer, not wrong.
+  { scheduleId: 'summary-sweep', workflowType: 'summarySweep', every: '20s' },
 ] as const;
 
 /** Creates what is missing and leaves what is there. */

@@ -3,3 +3,4 @@ export { turn } from './turn.ts';
 export { extractMemory, memorySweep } from './memory.ts';
 export { maintenance } from './maintenance.ts';
 export { batchJob } from './batch-job.ts';
+export { summarise, summarySweep } from './summaries.ts';

@@ -2,18 +2,18 @@
 import type { Request, Router } from 'express';
 import { cancelBody, noQuery, turnBody } from '../../contracts/api.ts';
 import { AppError } from '../../contracts/errors.ts';
-import { isUuid } from '../../contracts/ids.ts';
-import type { TurnId } from '../../contracts/ids.ts';
 import { sampleTurnIds } from '../../contracts/samples.ts';
-import { findRequestOfReply, runningTurns } from '../../postgres/turn-requests.ts';
+import { runningTurns } from '../../postgres/turn-requests.ts';
 import { principalOf } from '../authenticate.ts';
 import { cancelTurn } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { lastEventId } from '../last-event-id.ts';
 import { setRateLimitHeaders, showRateLimits } from '../rate-limit-headers.ts';
+import { shownPrompt } from '../shown-prompt.ts';
 import { acceptAsked, startTurn } from '../turn-acceptance.ts';
 import { relayEvents, relayReply } from '../turn-relay.ts';
-import { conversationAndRunning, conversationOf } from './conversations.ts';
+import { conversationAndRunning, conversationIdOf, conversationOf } from './conversations.ts';
+import { ownRequest } from './own-request.ts';
 
 export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
   const { stores, metrics } = deps;
@@ -58,20 +58,22 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
 
   router.get('/v1/conversations/:id/turns/:turn/stream', async (request, response) => {
     noQuery.parse(request.query);
-    // One look-up: a request's row goes with its conversation. When everybody comes back at once, this is what they ask.
-    // The stream of any of a turn's replies is that of the turn.
-    const { id, turn } = request.params;
     const { userId } = principalOf(response);
-    const db = stores.primaryOf(userId);
-    const found = isUuid(turn) ? await findRequestOfReply(db, turn.toLowerCase() as TurnId) : null;
-    const isTheirs = found?.userId === userId;
-    if (!isTheirs || found.conversationId !== id.toLowerCase()) {
-      await conversationOf(db, request, response);
-      throw new AppError('TURN_NOT_FOUND');
-    }
-    const { conversationId, turnId, pool } = found;
+    // When everybody comes back at once, this is what they ask. The stream of any of a turn's replies is that of the turn.
+    const { conversationId, turnId, pool } = await ownRequest(
+      stores.primaryOf(userId),
+      request,
+      response,
+    );
     const after = lastEventId(request);
     await relayEvents(deps, response, { userId, conversationId, turnId, pool, after });
+  });
+
+  router.get('/v1/conversations/:id/turns/:turn/prompt', async (request, response) => {
+    noQuery.parse(request.query);
+    const { userId } = principalOf(response);
+    const db = await stores.readerOf(userId, conversationIdOf(request));
+    response.json(await shownPrompt(deps, db, await ownRequest(db, request, response)));
   });
 
   router.post('/v1/conversations/:id/cancel', async (request, response) => {

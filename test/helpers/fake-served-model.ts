@@ -10,6 +10,7 @@ import type {
   TextStream,
   TokenLogprobs,
 } from '../../contracts/engine.ts';
+import type { PromptEncoder } from '../../contracts/prompt-encoder.ts';
 import { sampleSeed } from '../../contracts/samples.ts';
 
 export interface FakeModelOptions {
@@ -144,6 +145,16 @@ class FakeTextStream implements TextStream {
   }
 }
 
+/** One id for a message, one for each of its characters. */
+const encodePrompt = (messages: readonly ChatMessage[]): number[] =>
+  messages.flatMap(({ content }) => [1, ...[...content].map((each) => each.codePointAt(0) ?? 0)]);
+
+/** As a gateway has it beside the fake model. */
+export const fakePromptEncoder: PromptEncoder = {
+  encodePrompt,
+  countTokens: async (text) => [...text].length,
+};
+
 export function fakeServedModel(
   options: FakeModelOptions,
 ): ServedModel & { readonly engine: FakeEngine } {
@@ -154,11 +165,7 @@ export function fakeServedModel(
     engine,
     continuation: 'tokens',
     stopTokenIds: [],
-    encodePrompt: (messages: readonly ChatMessage[]) =>
-      messages.flatMap(({ content }) => [
-        1,
-        ...[...content].map((each) => each.codePointAt(0) ?? 0),
-      ]),
+    encodePrompt,
     tokenBytes: (id) => Buffer.from(String.fromCodePoint(id)),
     createTextStream: (stop) => new FakeTextStream(stop),
     close: () => engine.close(),

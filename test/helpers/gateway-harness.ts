@@ -6,6 +6,7 @@ import { createRecentTurns } from '../../activities/recent-turns.ts';
 import { loadCatalog, lookAheadOf } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
+import type { PromptEncoderOf } from '../../contracts/prompt-encoder.ts';
 import { createApp } from '../../gateway/app.ts';
 import { DisconnectGrace } from '../../gateway/disconnect-grace.ts';
 import { answerClientError } from '../../gateway/error-handler.ts';
@@ -20,6 +21,7 @@ import { leastWaiting } from '../../redis/pool-pressure.ts';
 import { RedisLimiter } from '../../redis/limiter.ts';
 import { RedisTurnLog } from '../../redis/turn-log.ts';
 import { RedisTurnReaders } from '../../redis/turn-readers.ts';
+import { fakePromptEncoder } from './fake-served-model.ts';
 import { startTurnHarness } from './turn-harness.ts';
 import type { TurnHarness } from './turn-harness.ts';
 
@@ -27,6 +29,8 @@ export interface GatewayOptions {
   readonly catalog?: Catalog;
   readonly dispatch?: TurnDispatch;
   readonly disconnectGraceMs?: number;
+  /** Left out, it counts as the fake model does. */
+  readonly encoderOf?: PromptEncoderOf;
 }
 
 export interface GatewayHarness {
@@ -84,6 +88,7 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       limiter: new RedisLimiter(turns.redis),
       leastWaiting: (pool) => leastWaiting(turns.redis, pool),
       catalog,
+      encoderOf: options.encoderOf ?? (() => fakePromptEncoder),
       readerProgress,
       http: {
         host: '127.0.0.1',

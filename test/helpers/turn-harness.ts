@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { NativeConnection, Worker } from '@temporalio/worker';
 import { createGenerateActivities } from '../../activities/generate.ts';
+import { createSummariseActivities } from '../../activities/summarise.ts';
 import { createTurnActivities } from '../../activities/turn-steps.ts';
 import { loadCatalog, poolTaskQueue } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
@@ -14,7 +15,11 @@ import { openData } from '../../contracts/open-entry.ts';
 import type { TaskLeases } from '../../contracts/process-leases.ts';
 import type { NumberedEntry } from '../../contracts/turn-events.ts';
 import type { TurnParams } from '../../contracts/turn-request.ts';
-import { TURN_TASK_QUEUE, turnWorkflowId } from '../../contracts/turn-workflow.ts';
+import {
+  BACKGROUND_TASK_QUEUE,
+  TURN_TASK_QUEUE,
+  turnWorkflowId,
+} from '../../contracts/turn-workflow.ts';
 import type { PersistResult, TurnInput } from '../../contracts/turn-workflow.ts';
 import { RuleModerator } from '../../moderation/input-policy.ts';
 import { singleStore } from '../../postgres/stores.ts';
@@ -57,10 +62,14 @@ export interface TurnHarness {
     conversationId: ConversationId,
     content: string,
     params?: Partial<TurnParams>,
+    /** The reply that it follows; by default none. */
+    parentTurnId?: TurnId,
   ): Promise<TurnInput>;
   start(turn: TurnInput): Promise<WorkflowHandle<(turn: TurnInput) => Promise<PersistResult>>>;
   /** Runs a pool worker with `model` until the returned function is called. */
   startPool(pool: string, model: ServedModel, leases?: TaskLeases): Promise<() => Promise<void>>;
+  /** Runs workflows of the background queue with `activities` until the returned function is called. */
+  startBackground(activities: object): Promise<() => Promise<void>>;
   /** Resolves with the first entry, from 1 on, that fulfils `isIt`. */
   entry(turnId: TurnId, isIt: (entry: NumberedEntry) => boolean): Promise<NumberedEntry>;
   entries(turnId: TurnId): Promise<readonly NumberedEntry[]>;
@@ -179,7 +188,7 @@ export async function startTurnHarness(
       );
       return id;
     },
-    accept: async (conversationId, content, params = {}) => {
+    accept: async (conversationId, content, params = {}, parentTurnId) => {
       const [userTurnId, turnId] = [newTurnId(), newTurnId()];
       const turn: TurnInput = {
         turnId,
@@ -194,7 +203,7 @@ export async function startTurnHarness(
       };
       const accepted = {
         ...turn,
-        parentTurnId: null,
+        parentTurnId: parentTurnId ?? null,
         replacesTurnId: null,
         isRegeneration: false,
         content,
@@ -214,16 +223,20 @@ export async function startTurnHarness(
     startPool: (pool, model, leases = NO_LEASES) =>
       run(
         poolTaskQueue(pool),
-        createGenerateActivities({
-          ...deps,
-          control: reader,
-          readers,
-          model,
-          leases,
-          flush: { flushMs: 1, flushTokens: 64, laterFlushTokens: 64 },
-        }),
+        {
+          ...createGenerateActivities({
+            ...deps,
+            control: reader,
+            readers,
+            model,
+            leases,
+            flush: { flushMs: 1, flushTokens: 64, laterFlushTokens: 64 },
+          }),
+          ...createSummariseActivities({ ...deps, model }),
+        },
         false,
       ),
+    startBackground: (activities) => run(BACKGROUND_TASK_QUEUE, activities, true),
     entries: async (turnId) => {
       const entries = await reader.read(turnId, 0);
       return entries === 'missing' ? [] : entries;

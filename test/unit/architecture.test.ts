@@ -37,6 +37,7 @@ const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
     'workflows',
     'activities',
     'moderation',
+    'inference',
   ],
   workers: [
     'contracts',

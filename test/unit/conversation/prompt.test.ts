@@ -1,70 +1,114 @@
 import fc from 'fast-check';
-import type { ChatMessage } from '../../../contracts/engine.ts';
 import { planPrompt } from '../../../conversation/prompt.ts';
-import type { PromptTurn } from '../../../conversation/prompt.ts';
+import type { PromptPlan } from '../../../conversation/prompt-draft.ts';
+import { newestWithin } from '../../../conversation/stored-cost.ts';
+import {
+  branchOf,
+  encodeCharacters as encode,
+  materialOf,
+  turnIdOf,
+} from '../../helpers/prompt-turns.ts';
 
-/** One id per character, two for the role: a template and tokenizer whose lengths add up. */
-const encode = (messages: readonly ChatMessage[]): number[] =>
-  messages.flatMap(({ role, content }) => [
-    role.charCodeAt(0),
-    0,
-    ...[...content].map((each) => each.charCodeAt(0)),
-  ]);
+const plan = (
+  contents: readonly string[],
+  maxTokens: number,
+  systemPrompt = '',
+): PromptPlan | null =>
+  planPrompt(materialOf(branchOf(contents), { systemPrompt }), encode, maxTokens);
+const shown = (each: PromptPlan | null): string[] =>
+  (each?.messages ?? []).map(({ content }) => content);
+
+/** user, assistant, …, user: some replies empty. */
+const conversations = fc
+  .array(fc.tuple(fc.string({ minLength: 1, maxLength: 20 }), fc.string({ maxLength: 20 })), {
+    maxLength: 12,
+  })
+  .chain((exchanges) => fc.string({ minLength: 1 }).map((last) => [...exchanges.flat(), last]));
 
 describe('planPrompt', () => {
   it('takes everything when it fits', () => {
-    const turns: PromptTurn[] = [
-      { role: 'user', content: 'a' },
-      { role: 'assistant', content: 'b' },
-      { role: 'user', content: 'c' },
-    ];
-    expect(planPrompt('s', turns, encode, 12)).toEqual({
-      tokenIds: encode([{ role: 'system', content: 's' }, ...turns]),
-      numDropped: 0,
-    });
+    const turns = branchOf(['a', 'b', 'c']);
+    const whole = planPrompt(materialOf(turns, { systemPrompt: 's' }), encode, 40);
+    expect(whole?.tokenIds).toEqual(encode([{ role: 'system', content: 's' }, ...turns]));
+    expect(whole?.leftOut).toEqual({ turns: null, emptyTurnIds: [], summaryIds: [], factIds: [] });
   });
 
-  it('drops the oldest exchanges and never begins with a reply', () => {
-    const turns: PromptTurn[] = [
-      { role: 'user', content: 'aaaa' },
-      { role: 'assistant', content: 'b' },
-      { role: 'user', content: 'c' },
-    ];
-    expect(planPrompt('', turns, encode, 7)).toEqual({
-      tokenIds: encode([{ role: 'user', content: 'c' }]),
-      numDropped: 2,
-    });
+  it('drops the oldest exchanges, says so, and never begins with a reply', () => {
+    const cut = plan(['aaaa', 'b', 'c'], 7);
+    expect(shown(cut)).toEqual(['c']);
+    expect(cut?.leftOut.turns).toEqual({ after: null, before: turnIdOf(2) });
   });
 
   it('leaves empty replies out', () => {
-    const turns: PromptTurn[] = [
-      { role: 'user', content: 'a' },
-      { role: 'assistant', content: '' },
-      { role: 'user', content: 'c' },
-    ];
-    expect(planPrompt('', turns, encode, 100)?.tokenIds).toHaveLength(6);
+    const cut = plan(['a', '', 'c'], 100);
+    expect(shown(cut)).toEqual(['a', 'c']);
+    expect(cut?.leftOut).toMatchObject({ turns: null, emptyTurnIds: [turnIdOf(1)] });
   });
 
-  it('is null when even the last message does not fit', () => {
-    expect(planPrompt('s', [{ role: 'user', content: 'long message' }], encode, 10)).toBeNull();
+  it('is null when even the last message does not fit, and when there is none', () => {
+    expect(plan(['long message'], 10, 's')).toBeNull();
+    expect(planPrompt(materialOf([]), encode, 10)).toBeNull();
+    expect(plan(['a', 'b'], 100)).toBeNull();
   });
 
-  it('never exceeds the bound and always ends with the last message', () => {
-    const turns = fc.array(
-      fc.record({
-        role: fc.constantFrom('user' as const, 'assistant' as const),
-        content: fc.string(),
-      }),
-      { minLength: 1, maxLength: 12 },
-    );
+  it('never exceeds the bound, keeps the system prompt first and the message last', () => {
     fc.assert(
-      fc.property(fc.string(), turns, fc.integer({ min: 1, max: 120 }), (system, all, bound) => {
-        const plan = planPrompt(system, all, encode, bound);
-        if (plan === null) return;
-        expect(plan.tokenIds.length).toBeLessThanOrEqual(bound);
-        const last = encode(all.slice(-1));
-        expect(plan.tokenIds.slice(-last.length)).toEqual(last);
-      }),
+      fc.property(
+        fc.string(),
+        conversations,
+        fc.integer({ min: 1, max: 200 }),
+        (system, all, bound) => {
+          const made = plan(all, bound, system);
+          if (made === null) {
+            const least = encode([
+              ...(system === '' ? [] : [{ role: 'system' as const, content: system }]),
+              { role: 'user', content: all.at(-1) ?? '' },
+            ]);
+            expect(least.length).toBeGreaterThan(bound);
+            return;
+          }
+          expect(made.tokenIds.length).toBeLessThanOrEqual(bound);
+          expect(shown(made).at(-1)).toBe(all.at(-1));
+          if (system !== '') expect(shown(made)[0]).toBe(system);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('shows no fewer turns with more room', () => {
+    fc.assert(
+      fc.property(
+        conversations,
+        fc.integer({ min: 1, max: 150 }),
+        fc.integer({ min: 0, max: 100 }),
+        (all, bound, more) => {
+          expect(shown(plan(all, bound + more)).length).toBeGreaterThanOrEqual(
+            shown(plan(all, bound)).length,
+          );
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('gives the same tokens for the same rows, however many older ones were read beside them', () => {
+    fc.assert(
+      fc.property(
+        conversations,
+        fc.integer({ min: 1, max: 200 }),
+        fc.nat(30),
+        (all, bound, numOlder) => {
+          const turns = branchOf(all);
+          const least = newestWithin(turns, bound).turns.length;
+          const read = turns.slice(-Math.min(turns.length, least + numOlder));
+          const one = planPrompt(materialOf(read), encode, bound);
+          const other = planPrompt(materialOf(turns), encode, bound);
+          expect(one?.tokenIds).toEqual(other?.tokenIds);
+          expect(one?.leftOut.turns).toEqual(other?.leftOut.turns);
+        },
+      ),
+      { numRuns: 500 },
     );
   });
 });

@@ -1,6 +1,7 @@
 import { planPrompt } from '../../../../conversation/prompt.ts';
 import type { ChatMessage } from '../../../../contracts/engine.ts';
 import { GemmaTemplate } from '../../../../inference/templates/gemma.ts';
+import { branchOf, materialOf } from '../../../helpers/prompt-turns.ts';
 import { markerTokenizer } from '../../../helpers/marker-tokenizer.ts';
 
 const tokenizer = markerTokenizer({
@@ -39,16 +40,14 @@ describe('GemmaTemplate', () => {
 
   // planPrompt adds up lengths that were measured apart.
   it('costs as much apart as together, with a system text as well', () => {
-    const turns = Array.from({ length: 9 }, (_, index) => ({
-      role: index % 2 === 0 ? ('user' as const) : ('assistant' as const),
-      content: `message ${index}`,
-    }));
+    const turns = branchOf(Array.from({ length: 9 }, (_, index) => `message ${index}`));
     const encode = (messages: readonly ChatMessage[]): number[] => template?.render(messages) ?? [];
+    const material = materialOf(turns, { systemPrompt: 'Be kind.' });
     const whole = encode([{ role: 'system', content: 'Be kind.' }, ...turns]).length;
     for (let room = 60; room < whole; room += 1) {
-      const plan = planPrompt('Be kind.', turns, encode, room);
+      const plan = planPrompt(material, encode, room);
       expect(plan?.tokenIds.length).toBeLessThanOrEqual(room);
-      expect(plan?.numDropped).toBeGreaterThan(0);
+      expect(plan?.leftOut.turns).not.toBeNull();
     }
   });
 
