@@ -159,6 +159,7 @@ export function fakeServedModel(
         1,
         ...[...content].map((each) => each.codePointAt(0) ?? 0),
       ]),
+    encodeText: (text) => [...text].map((each) => each.codePointAt(0) ?? 0),
     tokenBytes: (id) => Buffer.from(String.fromCodePoint(id)),
     createTextStream: (stop) => new FakeTextStream(stop),
     close: () => engine.close(),
