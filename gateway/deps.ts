@@ -1,6 +1,7 @@
 // What the app is made of: everything it touches comes in here, so that tests can give twins.
 import type { Catalog } from '../contracts/catalog.ts';
 import type { Limiter } from '../contracts/limiter.ts';
+import type { TextEmbedder } from '../contracts/text-embedder.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
 import type { Stores } from '../postgres/stores.ts';
@@ -19,6 +20,12 @@ export interface GatewayDeps {
   /** Sequences waiting in the pool's least busy worker; null when unknown. */
   readonly leastWaiting: (pool: string) => Promise<number | null>;
   readonly catalog: Catalog;
+  readonly memory: {
+    /** Null where there is none: facts are kept, and told to no turn. */
+    readonly embedder: TextEmbedder | null;
+    /** How long a turn that is ready to run waits for its facts. */
+    readonly recallMs: number;
+  };
   readonly http: Config['http'];
   readonly metrics: Metrics;
   readonly logger: Logger;

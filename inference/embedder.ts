@@ -1,6 +1,7 @@
 // Texts to vectors, batched: texts of all calls wait in one queue, and each native call takes as many of them as fit a
 // budget of tokens. A text's vector is bit-identical alone and in any batch, so batching shows in speed only.
 import { AppError } from '../contracts/errors.ts';
+import type { TextEmbedder } from '../contracts/text-embedder.ts';
 import { NativeEmbedder } from './native-embedder.ts';
 
 /** Tokens of one native call: enough to keep the kernels busy, few enough that a short text does not wait long. */
@@ -22,7 +23,7 @@ interface QueuedText {
 }
 
 /** Owns its model until close(). */
-export class Embedder {
+export class Embedder implements TextEmbedder {
   readonly #model: NativeEmbedder;
   readonly #maxBatchTokens: number;
   readonly #queue: QueuedText[] = [];
@@ -35,7 +36,7 @@ export class Embedder {
     this.#maxBatchTokens = maxBatchTokens;
   }
 
-  get name(): string {
+  get model(): string {
     return this.#model.info.name;
   }
 

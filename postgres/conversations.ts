@@ -1,5 +1,6 @@
 // Conversations of one user. Every statement names the owner: what is not theirs is not there.
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
+import { forgetConversation } from './memory-deletion.ts';
 import { row, rows, transaction } from './pool.ts';
 import type { Db, Pool } from './pool.ts';
 
@@ -11,6 +12,9 @@ export interface StoredConversation {
   readonly title: string | null;
   readonly activeTurnId: TurnId | null;
   readonly archivedAt: Date | null;
+  /** Facts are learnt from it and told to its turns, unless the user has switched memory off altogether. */
+  readonly isMemoryEnabled: boolean;
+  readonly isTrainingEligible: boolean;
   readonly createdAt: Date;
   readonly lastTurnAt: Date;
 }
@@ -28,7 +32,8 @@ export interface NewConversation {
 export async function insertConversation(db: Db, each: NewConversation): Promise<void> {
   await rows(
     db,
-    `insert into conversations (conversation_id, user_id, org_id, model, region, system_prompt, title) values ($1, $2, $3, $4, $5, $6, $7)`,
+    `insert into conversations (conversation_id, user_id, org_id, model, region, system_prompt, title, training_eligible)
+     values ($1, $2, $3, $4, $5, $6, $7, coalesce((select training_eligible from user_settings where user_id = $2), false))`,
     [
       each.conversationId,
       each.userId,
@@ -61,24 +66,35 @@ export interface RunningTurn {
   readonly parentTurnId: TurnId | null;
 }
 
-/** A conversation and its running turns, oldest first: what a new turn has to fit into. */
+/** A conversation, its running turns, oldest first, and whether there are facts for it: what a new turn has to fit into. */
 export async function findConversationWithRunning(
   db: Db,
   userId: UserId,
   id: ConversationId,
-): Promise<{ conversation: StoredConversation; running: readonly RunningTurn[] } | null> {
-  const found = await row<ConversationRow & { running: RunningTurn[] | null }>(
+): Promise<{
+  conversation: StoredConversation;
+  running: readonly RunningTurn[];
+  hasMemory: boolean;
+} | null> {
+  const found = await row<ConversationRow & { running: RunningTurn[] | null; has_memory: boolean }>(
     db,
     `select ${COLUMNS}, (
        select json_agg(json_build_object('turnId', turn_id, 'parentTurnId', parent_turn_id,
          'numSamples', coalesce((params ->> 'n')::integer, 1)) order by turn_id)
        from turn_requests r where r.conversation_id = c.conversation_id and ended_at is null
-     ) as running
+     ) as running, (
+       c.memory_enabled and coalesce((select memory_enabled from user_settings s where s.user_id = c.user_id), true)
+       and exists (select 1 from user_memory m where m.user_id = c.user_id)
+     ) as has_memory
      from conversations c where conversation_id = $1 and user_id = $2`,
     [id, userId],
   );
   if (found === null) return null;
-  return { conversation: toConversation(found), running: found.running ?? [] };
+  return {
+    conversation: toConversation(found),
+    running: found.running ?? [],
+    hasMemory: found.has_memory,
+  };
 }
 
 /** A place in the list: everything after it is older. */
@@ -106,9 +122,11 @@ export async function listConversations(
 export interface ConversationChange {
   readonly title?: string | null | undefined;
   readonly isArchived?: boolean | undefined;
+  readonly isMemoryEnabled?: boolean | undefined;
+  readonly isTrainingEligible?: boolean | undefined;
 }
 
-/** Renames or archives; null when there is no such conversation. */
+/** Renames, archives, switches; null when there is no such conversation. */
 export async function changeConversation(
   db: Db,
   userId: UserId,
@@ -119,9 +137,19 @@ export async function changeConversation(
     db,
     `update conversations set
        title = case when $3 then $4 else title end,
-       archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end
+       archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end,
+       memory_enabled = coalesce($6, memory_enabled),
+       training_eligible = coalesce($7, training_eligible)
      where conversation_id = $1 and user_id = $2 returning ${COLUMNS}`,
-    [id, userId, change.title !== undefined, change.title ?? null, change.isArchived ?? null],
+    [
+      id,
+      userId,
+      change.title !== undefined,
+      change.title ?? null,
+      change.isArchived ?? null,
+      change.isMemoryEnabled ?? null,
+      change.isTrainingEligible ?? null,
+    ],
   );
   return changed === null ? null : toConversation(changed);
 }
@@ -143,17 +171,13 @@ export async function deleteConversation(
   id: ConversationId,
 ): Promise<DeletedTurn[] | null> {
   return transaction(pool, async (client) => {
+    await forgetConversation(client, userId, id);
     const deleted = await row(
       client,
       'delete from conversations where conversation_id = $1 and user_id = $2 returning conversation_id',
       [id, userId],
     );
     if (deleted === null) return null;
-    await rows(
-      client,
-      'delete from user_memory where user_id = $1 and source_turn_id in (select turn_id from turns where conversation_id = $2)',
-      [userId, id],
-    );
     await rows(client, 'delete from turns where conversation_id = $1', [id]);
     const requests = await rows<{ turn_id: TurnId; n: number }>(
       client,
@@ -173,12 +197,14 @@ interface ConversationRow {
   title: string | null;
   active_turn_id: TurnId | null;
   archived_at: Date | null;
+  memory_enabled: boolean;
+  training_eligible: boolean;
   created_at: Date;
   last_turn_at: Date;
 }
 
 const COLUMNS =
-  'conversation_id, model, region, system_prompt, title, active_turn_id, archived_at, created_at, last_turn_at';
+  'conversation_id, model, region, system_prompt, title, active_turn_id, archived_at, memory_enabled, training_eligible, created_at, last_turn_at';
 const SELECT = `select ${COLUMNS} from conversations`;
 
 function toConversation(each: ConversationRow): StoredConversation {
@@ -190,6 +216,8 @@ function toConversation(each: ConversationRow): StoredConversation {
     title: each.title,
     activeTurnId: each.active_turn_id,
     archivedAt: each.archived_at,
+    isMemoryEnabled: each.memory_enabled,
+    isTrainingEligible: each.training_eligible,
     createdAt: each.created_at,
     lastTurnAt: each.last_turn_at,
   };

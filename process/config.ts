@@ -87,6 +87,14 @@ export const ENVIRONMENT = z.object({
     .describe(
       'Record call stacks for Temporal’s view of a running workflow; costs a few ms a turn.',
     ),
+  ENCODER_WEIGHTS: z
+    .string()
+    .min(1)
+    .default('models/all-MiniLM-L6-v2.F16.gguf')
+    .describe('The sentence encoder’s GGUF file; relative paths are below COLLOQUY_HOME.'),
+  MEMORY_RECALL_MS: ms(0, 10_000)
+    .default(25)
+    .describe('How long a turn that is ready to run waits for what is remembered of its user.'),
   INFERENCE_THREADS: z.coerce
     .number()
     .int()
@@ -135,6 +143,11 @@ export interface Config {
     readonly workflowBundle: string;
     readonly stackTraces: boolean;
   };
+  readonly memory: {
+    /** The encoder's file, absolute. */
+    readonly encoderPath: string;
+    readonly recallMs: number;
+  };
   readonly engine: {
     readonly threads: number;
     readonly stallMs: number;
@@ -181,6 +194,10 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       namespace: each.TEMPORAL_NAMESPACE,
       workflowBundle: resolve(each.WORKFLOW_BUNDLE),
       stackTraces: each.WORKFLOW_STACK_TRACES === 'true',
+    },
+    memory: {
+      encoderPath: resolve(each.COLLOQUY_HOME, each.ENCODER_WEIGHTS),
+      recallMs: each.MEMORY_RECALL_MS,
     },
     engine: {
       threads: each.INFERENCE_THREADS,

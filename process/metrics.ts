@@ -16,6 +16,8 @@ export interface Metrics {
   readonly turnTpot: Histogram<'pool'>;
   readonly turnStage: Histogram<'stage'>;
   readonly turns: Counter<'outcome' | 'tier' | 'pool'>;
+  /** `late`: the turn went on without its facts. */
+  readonly memoryRecalls: Counter<'outcome'>;
   readonly engineStep: Histogram<'pool'>;
   readonly sseStreams: Gauge;
   readonly sseWaitingBytes: Gauge;
@@ -52,6 +54,12 @@ export function createMetrics(): Metrics {
       name: 'colloquy_turns_total',
       help: 'Stored turns',
       labelNames: ['outcome', 'tier', 'pool'],
+      registers,
+    }),
+    memoryRecalls: new Counter({
+      name: 'colloquy_memory_recalls_total',
+      help: 'Turns of users with facts, by what came of looking them up',
+      labelNames: ['outcome'],
       registers,
     }),
     engineStep: new Histogram({

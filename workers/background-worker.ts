@@ -34,7 +34,7 @@ main('background-worker', async () => {
   };
   const deps = { stores, catalog, metrics, logger, turnLog: new RedisTurnLogWriter(redis) };
   const activities = {
-    ...createMemoryActivities({ stores, logger }),
+    ...createMemoryActivities({ stores, catalog, logger }),
     ...createMaintenanceActivities({
       stores,
       logger,

@@ -1,7 +1,10 @@
 // Process entry: `--pool NAME`. Loads the pool's model and generates its turns.
 import { parseArgs } from 'node:util';
+import { createFactJudge } from '../activities/fact-judge.ts';
 import { createGenerateActivities } from '../activities/generate.ts';
+import { createExtractionActivities } from '../activities/memory-extraction.ts';
 import { poolTaskQueue } from '../contracts/catalog.ts';
+import { RuleFactGuard } from '../moderation/fact-guard.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
@@ -11,6 +14,7 @@ import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
 import { RedisTurnReaders } from '../redis/turn-readers.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { observeEngine } from './engine-metrics.ts';
+import { LazyEmbedder } from './lazy-embedder.ts';
 import { createPoolModel } from './pool-model.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
@@ -71,7 +75,17 @@ main('inference-worker', async () => {
   }, PRESSURE_INTERVAL_MS);
   shutdown.onStop('pressure', () => clearInterval(pressure));
 
-  const activities = createGenerateActivities({
+  const encoder = new LazyEmbedder(config.memory.encoderPath);
+  shutdown.onStop('encoder', () => encoder.close());
+  const extraction = createExtractionActivities({
+    stores,
+    logger,
+    guard: new RuleFactGuard(),
+    // A remote server is asked for turns only: it takes no choices, and what it is asked may cost money.
+    judge: pool.kind === 'native' ? createFactJudge(model) : null,
+    embedder: () => encoder.get(),
+  });
+  const generation = createGenerateActivities({
     stores,
     catalog,
     metrics,
@@ -86,7 +100,7 @@ main('inference-worker', async () => {
   const worker = await createWorker(temporal, config.temporal, {
     identity,
     taskQueue: poolTaskQueue(poolName),
-    activities,
+    activities: { ...generation, ...extraction },
     hasWorkflows: false,
     // Twice what the engine runs at once: a short queue in the engine keeps its batch full, the rest waits in Temporal,
     // durably and in order of priority.

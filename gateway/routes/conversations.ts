@@ -102,6 +102,8 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     const changed = await changeConversation(db, userId, conversationIdOf(request), {
       title: body.title,
       isArchived: body.archived,
+      isMemoryEnabled: body.memory_enabled,
+      isTrainingEligible: body.training_eligible,
     });
     if (changed === null) throw new AppError('CONVERSATION_NOT_FOUND');
     response.json({ conversation: wireConversation(changed) });
@@ -162,7 +164,11 @@ export async function conversationAndRunning(
   db: Db,
   request: Request,
   response: Response,
-): Promise<{ conversation: StoredConversation; running: readonly RunningTurn[] }> {
+): Promise<{
+  conversation: StoredConversation;
+  running: readonly RunningTurn[];
+  hasMemory: boolean;
+}> {
   const { userId } = principalOf(response);
   const found = await findConversationWithRunning(db, userId, conversationIdOf(request));
   if (found === null) throw new AppError('CONVERSATION_NOT_FOUND');

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { loadCatalog, lookAheadOf } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
+import type { TextEmbedder } from '../../contracts/text-embedder.ts';
 import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
 import { createApp } from '../../gateway/app.ts';
 import { DisconnectGrace } from '../../gateway/disconnect-grace.ts';
@@ -26,6 +27,9 @@ export interface GatewayOptions {
   readonly catalog?: Catalog;
   readonly dispatch?: TurnDispatch;
   readonly disconnectGraceMs?: number;
+  /** Null when left out: facts are told to no turn. */
+  readonly embedder?: TextEmbedder;
+  readonly recallMs?: number;
 }
 
 export interface GatewayHarness {
@@ -82,6 +86,7 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       leastWaiting: (pool) => leastWaiting(turns.redis, pool),
       catalog,
       readerProgress,
+      memory: { embedder: options.embedder ?? null, recallMs: options.recallMs ?? 2000 },
       http: {
         host: '127.0.0.1',
         port: 0,

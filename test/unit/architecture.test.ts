@@ -36,6 +36,7 @@ const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
     'workflows',
     'activities',
     'moderation',
+    'inference',
   ],
   workers: [
     'contracts',
