@@ -6,6 +6,7 @@ import { lookAheadOf } from '../contracts/catalog.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import type { SequenceFinish, ServedModel } from '../contracts/engine.ts';
 import { AppError } from '../contracts/errors.ts';
+import { withFacts } from '../contracts/open-entry.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
 import { epochOf } from '../contracts/turn-log.ts';
 import type {
@@ -19,6 +20,7 @@ import type {
 import type { FinishReason } from '../contracts/turn-facts.ts';
 import type { LeasedTask, TaskLeases } from '../contracts/process-leases.ts';
 import type { GenerateInput, GenerateResult } from '../contracts/turn-workflow.ts';
+import { findRequest } from '../postgres/turn-requests.ts';
 import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
@@ -149,7 +151,9 @@ async function ownLog(
   const { n } = prompt.params;
   if (claimed !== 'missing') return recallLog(claimed.entries, n);
   deps.logger.warn({ turnId: input.turnId }, 'turn log is missing, restoring it');
-  const log = recallLog([{ n: 1, type: 'open', data: prompt.open }], n);
+  const accepted = await findRequest(deps.stores.primaryOf(input.userId), input.turnId);
+  const open = withFacts(prompt.open, accepted?.factIds ?? []);
+  const log = recallLog([{ n: 1, type: 'open', data: open }], n);
   if ((await restore(deps, input, epoch, log)) !== 'ok') throw new AppError('FENCED');
   return log;
 }

@@ -1,29 +1,42 @@
-// Long-term memory's boundary: which conversations are idle, and that each turn is considered once.
+// The sweep of long-term memory: which conversations are idle and unread, and whose workers read them.
 import type { IdleConversation } from '../contracts/background-work.ts';
-import { advanceMemoryBoundary, idleConversations } from '../postgres/memory-boundary.ts';
+import { poolTaskQueue } from '../contracts/catalog.ts';
+import type { Catalog } from '../contracts/catalog.ts';
+import { claimIdleConversations } from '../postgres/memory-boundary.ts';
 import type { Stores } from '../postgres/stores.ts';
 import type { Logger } from '../process/logger.ts';
 import { translateFailures } from './failure.ts';
 
 /** A conversation is idle when nobody wrote for this long; extraction then sees whole exchanges, off the turn's path. */
 const IDLE_MS = 10 * 60_000;
+/** Longer than an extraction may take with its tries: one that is not done by then is begun again. */
+const CLAIM_MS = 30 * 60_000;
 /** Children started by one sweep; the next one takes the rest. */
 const SWEEP_LIMIT = 100;
 
-export function createMemoryActivities(deps: { readonly stores: Stores; readonly logger: Logger }) {
+export interface MemoryDeps {
+  readonly stores: Stores;
+  readonly catalog: Catalog;
+  readonly logger: Logger;
+  /** For tests. */
+  readonly idleMs?: number;
+}
+
+export function createMemoryActivities({ stores, catalog, logger, idleMs = IDLE_MS }: MemoryDeps) {
   const findIdleConversations = async (): Promise<IdleConversation[]> => {
+    const limits = { idleMs, claimMs: CLAIM_MS, limit: SWEEP_LIMIT };
     const found = await Promise.all(
-      deps.stores.primaries.map((db) => idleConversations(db, IDLE_MS, SWEEP_LIMIT)),
+      stores.primaries.map((db) => claimIdleConversations(db, limits)),
     );
-    return found.flat();
+    return found
+      .flat()
+      .map(({ model, ...idle }) => ({ ...idle, taskQueue: poolTaskQueue(poolOf(catalog, model)) }));
   };
 
-  /** Moves the boundary to `lastTurnId`, once. Facts will be stored in the same transaction. */
-  const extractMemory = async (idle: IdleConversation): Promise<void> => {
-    const db = deps.stores.primaryOf(idle.userId);
-    const moved = await advanceMemoryBoundary(db, idle.conversationId, idle.lastTurnId);
-    deps.logger.info({ conversationId: idle.conversationId, moved }, 'memory boundary');
-  };
+  return translateFailures({ findIdleConversations }, logger);
+}
 
-  return translateFailures({ findIdleConversations, extractMemory }, deps.logger);
+/** The conversation's own; of a model that the catalogue has no more, any. */
+function poolOf({ models, pools }: Catalog, model: string): string {
+  return models[model]?.pool ?? Object.keys(pools)[0] ?? '';
 }

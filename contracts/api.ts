@@ -1,5 +1,6 @@
 // The public API's requests and responses, v1: what is not here is refused, and the OpenAPI document is made from here.
 import { z } from 'zod';
+import { MAX_FACT_CHARS } from './fact-text.ts';
 import { MAX_TOP_LOGPROBS, replyLogprobs } from './logprobs.ts';
 import { MAX_SAMPLES } from './samples.ts';
 import { doneData } from './turn-events.ts';
@@ -41,10 +42,12 @@ export const changeConversationBody = z
     archived: z.boolean().optional(),
     /** A turn of the branch to go on with. */
     active_turn_id: uuid.optional(),
+    memory_enabled: z.boolean().optional(),
+    training_eligible: z.boolean().optional(),
   })
   .refine(
     (body) => Object.values(body).some((each) => each !== undefined),
-    'must name title, archived or active_turn_id',
+    'must name what to change',
   );
 
 export const turnBody = z
@@ -94,13 +97,24 @@ export type TurnBody = z.infer<typeof turnBody>;
 
 export const cancelBody = z.strictObject({ turn_id: uuid.optional() });
 
+const factText = text(MAX_FACT_CHARS).refine((each) => each.trim() !== '', 'must not be empty');
+
 export const changeMemoryBody = z.strictObject({
-  add: z
-    .array(text(4000).refine((each) => each.trim() !== '', 'must not be empty'))
+  add: z.array(factText).max(100).optional(),
+  edit: z
+    .array(z.strictObject({ fact_id: z.string().max(100), text: factText }))
     .max(100)
     .optional(),
   remove: z.array(z.string().max(100)).max(1000).optional(),
 });
+
+const settings = { memory_enabled: z.boolean(), training_eligible: z.boolean() };
+
+export const changeSettingsBody = z
+  .strictObject(settings)
+  .partial()
+  .refine((body) => Object.keys(body).length > 0, 'must name what to change');
+export const userSettings = z.object(settings);
 
 const limit = z
   .string()
@@ -122,6 +136,9 @@ const conversation = z.object({
   system_prompt: z.string().nullable(),
   active_turn_id: uuid.nullable(),
   archived: z.boolean(),
+  /** Facts are learnt from it and told to its turns. */
+  memory_enabled: z.boolean(),
+  training_eligible: z.boolean(),
   created_at: z.iso.datetime(),
   last_turn_at: z.iso.datetime(),
 });
@@ -185,6 +202,8 @@ export const turnReply = z.object({
       }),
     )
     .optional(),
+  /** Facts that the model was told; absent when there are none. */
+  memory: z.array(uuid).optional(),
 });
 export type TurnReply = z.infer<typeof turnReply>;
 const promptPart = z.discriminatedUnion('kind', [
@@ -234,7 +253,17 @@ export const turnPrompt = z.object({
 });
 export type WireTurnPrompt = z.infer<typeof turnPrompt>;
 export const memoryFacts = z.object({
-  facts: z.array(z.object({ fact_id: uuid, text: z.string(), created_at: z.iso.datetime() })),
+  facts: z.array(
+    z.object({
+      fact_id: uuid,
+      text: z.string(),
+      created_at: z.iso.datetime(),
+      /** When a turn was last told of it. */
+      last_used_at: z.iso.datetime().nullable(),
+      /** Where it was said last; null for what the user added. */
+      conversation_id: uuid.nullable(),
+    }),
+  ),
 });
 export const modelList = z.object({
   models: z.array(

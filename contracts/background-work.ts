@@ -6,6 +6,22 @@ export interface IdleConversation {
   readonly conversationId: ConversationId;
   readonly userId: UserId;
   readonly lastTurnId: TurnId;
+  /** Queue of the pool whose model judges what is found. */
+  readonly taskQueue: string;
+}
+
+/** What one extraction did: counts, no text. */
+export interface ExtractionReport {
+  /** User turns that were read. */
+  readonly numTurns: number;
+  /** Sentences that the rules took for facts. */
+  readonly numCandidates: number;
+  /** Of those, what is never kept. */
+  readonly numRefused: number;
+  /** … and what the model took for passing. */
+  readonly numJudgedOut: number;
+  readonly numNew: number;
+  readonly numKnown: number;
 }
 
 /** A conversation whose turns behind its last summary may have become too many to be shown word for word. */

@@ -3,7 +3,7 @@
 import type { AppError } from './errors.ts';
 
 /**
- * How the next token is chosen. Stages in the order of vLLM's sampler: logit bias → repetition, frequency, presence
+ * How the next token is chosen. Stages in the order of vLLM's sampler: logit bias, choices → repetition, frequency, presence
  * penalty → temperature → min-p → top-k → top-p → draw. Each limit counts what the one before it left. `temperature` 0
  * (below 1e-5) is greedy: the best token after the penalties. Random numbers are a function of (seed, position) only.
  * What may be left out is off then.
@@ -29,6 +29,11 @@ export interface SamplingParams {
   readonly presencePenalty?: number | undefined;
   /** At most 300 [id, −100 … 100], ids distinct: added to the id's logit. */
   readonly logitBias?: readonly (readonly [tokenId: number, bias: number])[] | undefined;
+  /**
+   * At most 1000 lists of token ids, none empty or with a stop token: the reply is exactly one of them, and ends with `stop`
+   * behind it. Known elsewhere as guided choice. Needs a repetition penalty that is off and a temperature of at most 2.
+   */
+  readonly choices?: readonly (readonly number[])[] | undefined;
   /** Asks for each output token's logprob and those of this many alternatives, 0 … 20. */
   readonly logprobs?: number | null | undefined;
 }
@@ -191,6 +196,8 @@ export interface ServedModel {
   readonly stopTokenIds: readonly number[];
   /** Chat template + tokenizer. Control markers inside a content stay text. Ends with the assistant's opening. */
   encodePrompt(messages: readonly ChatMessage[]): number[];
+  /** Ids of a text alone, without template or control tokens. */
+  encodeText(text: string): number[];
   /** A token's bytes, empty for a control token; at most those of part of a character. Owned by the model, not to be changed. */
   tokenBytes(tokenId: number): Uint8Array;
   /** @param stop at most 4 strings that end the reply and are not part of it */

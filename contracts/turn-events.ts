@@ -20,6 +20,8 @@ export const openData = z.object({
   pool: z.string(),
   /** With n > 1: the ids under which the replies will be stored, in order of their index. */
   turn_ids: z.array(z.string()).optional(),
+  /** Facts of the user's memory that the model was told for this turn, best first; absent when there are none. */
+  memory: z.array(z.string()).optional(),
 });
 export type OpenData = z.infer<typeof openData>;
 

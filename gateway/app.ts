@@ -12,6 +12,7 @@ import { resumesInTurn } from './resumes-in-turn.ts';
 import { ROUTES } from './route-table.ts';
 import { addAccountRoutes } from './routes/account.ts';
 import { addConversationRoutes } from './routes/conversations.ts';
+import { addMemoryRoutes } from './routes/memory.ts';
 import { addOperatorRoutes } from './routes/operator.ts';
 import { addTurnRoutes } from './routes/turns.ts';
 
@@ -38,6 +39,7 @@ export function createApp(deps: GatewayDeps): Express {
   addConversationRoutes(api, deps);
   addTurnRoutes(api, deps);
   addAccountRoutes(api, deps);
+  addMemoryRoutes(api, deps);
   api.use(rateLimitsOfRefusal(deps));
   app.use(api);
 

@@ -4,6 +4,7 @@ import type { Catalog } from '../contracts/catalog.ts';
 import type { ConversationCache } from '../contracts/conversation-cache.ts';
 import type { PromptEncoderOf } from '../contracts/prompt-encoder.ts';
 import type { Limiter } from '../contracts/limiter.ts';
+import type { TextEmbedder } from '../contracts/text-embedder.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
 import type { Stores } from '../postgres/stores.ts';
@@ -25,6 +26,12 @@ export interface GatewayDeps {
   readonly leastWaiting: (pool: string) => Promise<number | null>;
   readonly catalog: Catalog;
   readonly encoderOf: PromptEncoderOf;
+  readonly memory: {
+    /** Null where there is none: facts are kept, and told to no turn. */
+    readonly embedder: TextEmbedder | null;
+    /** How long a turn that is ready to run waits for its facts. */
+    readonly recallMs: number;
+  };
   readonly http: Config['http'];
   readonly metrics: Metrics;
   readonly logger: Logger;

@@ -1,7 +1,9 @@
 // Process entry of a gateway: wiring, listening, and draining.
+import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createRecentTurns } from '../activities/recent-turns.ts';
+import { Embedder } from '../inference/embedder.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
 import { createPool } from '../postgres/pool.ts';
 import { Silence } from '../postgres/silence.ts';
@@ -103,6 +105,12 @@ main('gateway', async () => {
     logger,
     graceMs: config.http.disconnectGraceMs,
   });
+  const { encoderPath, recallMs } = config.memory;
+  const embedder = existsSync(encoderPath)
+    ? new Embedder({ modelPath: encoderPath, threads: config.engine.threads })
+    : null;
+  if (embedder === null) logger.warn('no encoder weights: facts are told to no turn');
+  else shutdown.onStop('encoder', () => embedder.close());
   const streams = new OpenStreams(metrics, config.http);
   const readerProgress = new ReaderProgress({
     readers: new RedisTurnReaders(redis),
@@ -137,6 +145,7 @@ main('gateway', async () => {
     ready,
     http: config.http,
     leastWaiting: (pool) => leastWaiting(redis, pool),
+    memory: { embedder, recallMs },
   });
   const server = createServer(
     {

@@ -56,5 +56,6 @@ function openOf(replies: readonly StoredTurn[], request: StoredRequest): OpenDat
     servedModel: first?.servedModel ?? request.model,
     pool: first?.pool ?? request.pool,
     numSamples: replies.length,
+    factIds: request.factIds,
   });
 }

@@ -2,6 +2,7 @@
 // refusal leaves no trace; an accepted turn runs whatever dies after it.
 import { AppError } from '../contracts/errors.ts';
 import { openData } from '../contracts/open-entry.ts';
+import type { FactId } from '../contracts/ids.ts';
 import type { AcceptedTurn, Principal } from '../contracts/turn-request.ts';
 import {
   acceptTurn,
@@ -24,6 +25,8 @@ const CHARS_PER_TOKEN = 3;
 
 export interface Acceptance {
   readonly turn: AcceptedTurn;
+  /** That the turn was given when it was accepted; a new one has none yet. */
+  readonly factIds: readonly FactId[];
   /** The key was used before: the caller gets that turn's stream, and no quota is taken. */
   readonly isRepeat: boolean;
   readonly hasEnded: boolean;
@@ -65,7 +68,7 @@ async function acceptNew(
     throw new AppError('RATE_LIMITED', { retryAfterSeconds: reservation.retryAfterSeconds });
   try {
     const outcome = await acceptTurn(db, turn, isContinuation);
-    if (outcome === 'accepted') return { turn, isRepeat: false, hasEnded: false };
+    if (outcome === 'accepted') return { turn, factIds: [], isRepeat: false, hasEnded: false };
     if (outcome === 'no-conversation') throw new AppError('CONVERSATION_NOT_FOUND');
     const [running] = await runningTurns(db, turn.conversationId);
     throw running === undefined ? new AppError('TURN_CONFLICT') : new TurnConflict(running.turnId);
@@ -84,11 +87,11 @@ async function acceptNew(
 export async function startTurn(
   deps: GatewayDeps,
   principal: Principal,
-  { turn, isRepeat }: Acceptance,
+  { turn, factIds, isRepeat }: Acceptance,
 ): Promise<boolean> {
   const numSamples = turn.params.n;
   const servedModel = deps.catalog.models[turn.model]?.served_model ?? turn.model;
-  const open = openData({ ...turn, servedModel, numSamples });
+  const open = openData({ ...turn, servedModel, numSamples, factIds });
   const { turnId, userTurnId, conversationId, userId, model, pool } = turn;
   const timed = async <Result>(stage: string, work: Promise<Result>): Promise<Result> => {
     const end = deps.metrics.turnStage.startTimer({ stage });
@@ -147,11 +150,13 @@ async function joinEarlier(deps: GatewayDeps, asked: AskedTurn): Promise<StoredR
   if (earlier === null) return null;
   if (earlier.bodyHash?.equals(hashOf(asked)) !== true) throw new AppError('IDEMPOTENCY_CONFLICT');
   if (earlier.endedAt !== null) return earlier;
-  return (await joinRequest(db, earlier.turnId)) ? earlier : null;
+  const factIds = await joinRequest(db, earlier.turnId);
+  return factIds === null ? null : { ...earlier, factIds };
 }
 
 function repeatOf(earlier: StoredRequest): Acceptance {
-  return { turn: earlier, isRepeat: true, hasEnded: earlier.endedAt !== null };
+  const { factIds, endedAt } = earlier;
+  return { turn: earlier, factIds, isRepeat: true, hasEnded: endedAt !== null };
 }
 
 function reserve(

@@ -31,6 +31,7 @@ export function replyOf(entries: readonly NumberedEntry[]): TurnReply {
     usage: samples.map(({ usage }) => usage).reduce(sum),
     ...(first.logprobs === undefined ? {} : { logprobs: first.logprobs }),
     ...(open.turn_ids === undefined ? {} : { samples }),
+    ...(open.memory === undefined ? {} : { memory: open.memory }),
   };
 }
 

@@ -16,6 +16,8 @@ export function wireConversation(each: StoredConversation): WireConversation {
     region: each.region,
     system_prompt: each.systemPrompt,
     active_turn_id: each.activeTurnId,
+    memory_enabled: each.isMemoryEnabled,
+    training_eligible: each.isTrainingEligible,
     archived: each.archivedAt !== null,
     created_at: each.createdAt.toISOString(),
     last_turn_at: each.lastTurnAt.toISOString(),

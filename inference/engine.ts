@@ -122,9 +122,10 @@ export class StepEngine implements Engine {
     checkRequest(request, { vocabSize, contextLength, poolTokens, blockSize, maxNumSeqs });
     const sequence = new Sequence(request, listener, this.#arrivals++, now());
     this.#live.add(sequence);
-    if (this.#taker.isAtLength(sequence)) {
+    const reason = this.#taker.endOf(sequence);
+    if (reason !== null) {
       // Its caller hears of the end after submit() has returned, as of any other.
-      queueMicrotask(() => this.#finish(sequence, { reason: 'length' }));
+      queueMicrotask(() => this.#finish(sequence, { reason }));
       return;
     }
     this.#scheduler.add(sequence);

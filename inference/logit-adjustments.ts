@@ -1,6 +1,7 @@
-// What single logits of a sequence are changed by before its next token is drawn: logit bias and the three penalties for
-// what was said already. Tokens are counted here; the native side only applies the entries (see AdjustmentRows).
+// What single logits of a sequence are changed by before its next token is drawn: logit bias, the choices it is held to, and
+// the three penalties for what was said already. Tokens are counted here; the native side only applies the entries (see AdjustmentRows).
 import type { SamplingParams } from '../contracts/engine.ts';
+import { CHOICE_BIAS, ChoiceTrie } from './choice-trie.ts';
 import type { AdjustmentRows } from './forward-batch.ts';
 
 /** One sample's entries; the arrays are equally long. See AdjustmentRows. */
@@ -36,6 +37,9 @@ export class LogitAdjustments {
   readonly #promptLength: number;
   /** Tokens before this one are not counted; Infinity = none is. */
   readonly #firstCounted: number;
+  /** Null when the reply is free. */
+  readonly choices: ChoiceTrie | null;
+  readonly #stopTokenIds: readonly number[];
   /** Counted ids, from #firstCounted on. */
   readonly #counted: number[] = [];
   readonly #entries = new Map<number, Entry>();
@@ -45,12 +49,23 @@ export class LogitAdjustments {
   readonly #penalties: number[] = [];
 
   /** @returns null when the parameters change no logit */
-  static of(sampling: SamplingParams, promptLength: number): LogitAdjustments | null {
-    const adjustments = new LogitAdjustments(sampling, promptLength);
-    return adjustments.#ids.length > 0 || adjustments.#firstCounted < Infinity ? adjustments : null;
+  static of(
+    sampling: SamplingParams,
+    promptLength: number,
+    stopTokenIds: readonly number[] = [],
+  ): LogitAdjustments | null {
+    const adjustments = new LogitAdjustments(sampling, promptLength, stopTokenIds);
+    const isCounting = adjustments.#firstCounted < Infinity;
+    return adjustments.#ids.length > 0 || isCounting || adjustments.choices !== null
+      ? adjustments
+      : null;
   }
 
-  private constructor(sampling: SamplingParams, promptLength: number) {
+  private constructor(
+    sampling: SamplingParams,
+    promptLength: number,
+    stopTokenIds: readonly number[],
+  ) {
     const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = sampling;
     this.#repetitionPenalty = repetitionPenalty;
     this.#frequencyPenalty = frequencyPenalty;
@@ -61,17 +76,36 @@ export class LogitAdjustments {
       this.#firstCounted =
         frequencyPenalty !== 0 || presencePenalty !== 0 ? promptLength : Infinity;
     for (const [id, bias] of sampling.logitBias ?? []) this.#add(id, bias, true);
+    this.choices = sampling.choices === undefined ? null : new ChoiceTrie(sampling.choices);
+    this.#stopTokenIds = stopTokenIds;
   }
 
   /** The entries of a sample that follows the first `length` of `tokenIds`; the arrays are the caller's. */
   rowAt(tokenIds: readonly number[], length: number): AdjustmentRow {
     this.#count(tokenIds, length);
-    return {
+    const row = {
       ids: this.#ids.slice(),
       biases: this.#biases.slice(),
       scales: this.#scales.slice(),
       penalties: this.#penalties.slice(),
     };
+    for (const id of this.#allowed(tokenIds, length)) {
+      const at = this.#entries.get(id)?.at;
+      if (at === undefined) {
+        row.ids.push(id);
+        row.biases.push(CHOICE_BIAS);
+        row.scales.push(1);
+        row.penalties.push(0);
+      } else row.biases[at] = (row.biases[at] ?? 0) + CHOICE_BIAS;
+    }
+    return row;
+  }
+
+  /** What the next token must be one of; none where anything may come. */
+  #allowed(tokenIds: readonly number[], length: number): readonly number[] {
+    const next = this.choices?.nextIds(tokenIds, this.#promptLength, length) ?? [];
+    const mayEnd = this.choices?.isChoice(tokenIds, this.#promptLength, length) === true;
+    return mayEnd ? [...next, ...this.#stopTokenIds] : next;
   }
 
   #count(tokenIds: readonly number[], length: number): void {

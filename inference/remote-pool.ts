@@ -83,6 +83,7 @@ export function remoteModel(
     contextLength: pool.context_length,
     engine,
     ...speech,
+    encodeText: (text) => [...vocabulary.encode(text)],
     tokenBytes: (id) => vocabulary.bytesOf(id),
     createTextStream: (stop) => new TokenTextStream((id) => vocabulary.bytesOf(id), stop),
     close: async () => {

@@ -36,6 +36,11 @@ export function checkRequest(request: SequenceRequest, bounds: RequestBounds): v
   ensure(numSamples === 1 || outputTokenIds.length === 0, 'numSamples');
   const wrong = wrongSampling(sampling, bounds.vocabSize);
   ensure(wrong === null, wrong ?? '');
+  const chosen = (sampling.choices ?? []).flat();
+  ensure(
+    stopTokenIds.every((id) => !chosen.includes(id)),
+    'choices',
+  );
   if (numBeams !== undefined) {
     const most = Math.min(bounds.maxNumSeqs, MAX_LOGPROBS);
     ensure(Number.isInteger(numBeams) && numBeams >= 1 && numBeams <= most, 'numBeams');

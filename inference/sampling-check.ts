@@ -4,6 +4,8 @@ import type { SamplingParams } from '../contracts/engine.ts';
 
 const MAX_BIASES = 300;
 const MAX_BIAS = 100;
+const MAX_CHOICES = 1000;
+const MAX_CHOICE_TOKENS = 10_000;
 /** Alternatives that a step can tell of, beside a sampled token. */
 export const MAX_LOGPROBS = 20;
 
@@ -14,7 +16,7 @@ export function wrongSampling(
 ): keyof SamplingParams | null {
   const { minP = 0, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = sampling;
   const isId = (id: number): boolean => isWithin(id, 0, vocabSize - 1);
-  const { logitBias = [], logprobs = null } = sampling;
+  const { logitBias = [], logprobs = null, choices } = sampling;
   const checks: readonly (readonly [keyof SamplingParams, boolean])[] = [
     ['temperature', sampling.temperature >= 0 && sampling.temperature <= 100],
     ['topP', Math.fround(sampling.topP) > 0 && sampling.topP <= 1],
@@ -30,6 +32,7 @@ export function wrongSampling(
         logitBias.every(([id, bias]) => isId(id) && Math.abs(bias) <= MAX_BIAS) &&
         new Set(logitBias.map(([id]) => id)).size === logitBias.length,
     ],
+    ['choices', choices === undefined || areChoices(choices, sampling, isId)],
     ['logprobs', logprobs === null || isWithin(logprobs, 0, MAX_LOGPROBS)],
   ];
   return checks.find(([, holds]) => !holds)?.[0] ?? null;
@@ -42,9 +45,25 @@ export function isPlainGreedy(sampling: SamplingParams): boolean {
     repetitionPenalty === 1 &&
     frequencyPenalty === 0 &&
     presencePenalty === 0 &&
-    (sampling.logitBias ?? []).length === 0;
+    (sampling.logitBias ?? []).length === 0 &&
+    sampling.choices === undefined;
   return (
     sampling.temperature === 0 && minP === 0 && isUnchanged && (sampling.logprobs ?? null) === null
+  );
+}
+
+/** A scale would reorder the allowed tokens by what was said, and heat would let others in: see CHOICE_BIAS. */
+function areChoices(
+  choices: readonly (readonly number[])[],
+  { temperature, repetitionPenalty = 1 }: SamplingParams,
+  isId: (id: number) => boolean,
+): boolean {
+  return (
+    isWithin(choices.length, 1, MAX_CHOICES) &&
+    choices.reduce((sum, { length }) => sum + length, 0) <= MAX_CHOICE_TOKENS &&
+    choices.every((choice) => choice.length > 0 && choice.every(isId)) &&
+    repetitionPenalty === 1 &&
+    temperature <= 2
   );
 }
 

@@ -70,7 +70,8 @@ export class Sequence {
     this.#numSeats = request.numBeams ?? request.numSamples ?? 1;
     this.tokenIds = [...request.promptTokenIds, ...request.outputTokenIds];
     this.search = search ?? this.#newSearch();
-    this.adjustments = LogitAdjustments.of(request.sampling, request.promptTokenIds.length);
+    const { sampling, promptTokenIds, stopTokenIds } = request;
+    this.adjustments = LogitAdjustments.of(sampling, promptTokenIds.length, stopTokenIds);
   }
 
   get state(): SequenceState {
@@ -109,6 +110,14 @@ export class Sequence {
 
   get numOutputTokens(): number {
     return this.tokenIds.length - this.request.promptTokenIds.length;
+  }
+
+  /** It was to be one of some choices, and is. */
+  get isChoiceComplete(): boolean {
+    const choices = this.adjustments?.choices ?? null;
+    return (
+      choices !== null && choices.isComplete(this.tokenIds, this.request.promptTokenIds.length)
+    );
   }
 
   /** Tokens still to be run before the next one can be sampled; at least one in every live sequence. */

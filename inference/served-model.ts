@@ -61,6 +61,7 @@ function serve(native: NativeModel, options: EngineOptions): ServedModel {
     continuation: 'tokens',
     stopTokenIds: stopTokenIdsOf(template, native.info.eosTokenId, native),
     encodePrompt: (messages) => template.render(messages),
+    encodeText: (text) => [...native.encode(text)],
     tokenBytes: (id) => table.bytesOf(id),
     createTextStream: (stop) => new TokenTextStream((id) => table.bytesOf(id), stop),
     close: () => engine.close(),

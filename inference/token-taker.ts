@@ -70,9 +70,12 @@ export class TokenTaker {
     }
   }
 
-  /** Nothing more may be sampled for it. */
-  isAtLength({ numOutputTokens, tokenIds, request }: Sequence): boolean {
-    return numOutputTokens >= request.maxTokens || tokenIds.length >= this.#deps.contextLength;
+  /** Why nothing more may be sampled for it; null while something may. */
+  endOf(sequence: Sequence): 'stop' | 'length' | null {
+    const { numOutputTokens, tokenIds, request } = sequence;
+    if (sequence.isChoiceComplete) return 'stop';
+    const isLong = tokenIds.length >= this.#deps.contextLength;
+    return isLong || numOutputTokens >= request.maxTokens ? 'length' : null;
   }
 
   /** The first tokens of the replies that share a prompt. */
@@ -121,7 +124,9 @@ export class TokenTaker {
     sequence.tokenIds.push(tokenId);
     const own = ownLogprobs(sequence, sample, logprobs);
     tell(() => listener.onTokens([tokenId], own, sampleIndex));
-    if (!isAborted(sequence) && this.isAtLength(sequence)) finish(sequence, { reason: 'length' });
+    if (isAborted(sequence)) return tokenId;
+    const reason = this.endOf(sequence);
+    if (reason !== null) finish(sequence, { reason });
     return tokenId;
   }
 }

@@ -1,5 +1,3 @@
--- Which model made a fact's embedding: vectors of two models cannot be compared, so a change of model embeds anew.
-alter table user_memory add column if not exists embedding_model text;
 -- What operators see of a day, by organisation, counted from the ledger; the day is the one on which a turn was accepted,
 -- in UTC. Every database counts the owners whose rows it holds. Counts only, so nothing of a user is in it, and no foreign
 -- key: a database may hold owners without their organisation.

@@ -1,5 +1,6 @@
 // Conversations of one user. Every statement names the owner: what is not theirs is not there.
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
+import { forgetConversation } from './memory-deletion.ts';
 import { row, rows, transaction } from './pool.ts';
 import type { Db, Pool } from './pool.ts';
 
@@ -15,6 +16,9 @@ export interface StoredConversation {
   /** Counts the changes that a reader can see. */
   readonly version: number;
   readonly archivedAt: Date | null;
+  /** Facts are learnt from it and told to its turns, unless the user has switched memory off altogether. */
+  readonly isMemoryEnabled: boolean;
+  readonly isTrainingEligible: boolean;
   readonly createdAt: Date;
   readonly lastTurnAt: Date;
 }
@@ -32,7 +36,8 @@ export interface NewConversation {
 export async function insertConversation(db: Db, each: NewConversation): Promise<void> {
   await rows(
     db,
-    `insert into conversations (conversation_id, user_id, org_id, model, region, system_prompt, title) values ($1, $2, $3, $4, $5, $6, $7)`,
+    `insert into conversations (conversation_id, user_id, org_id, model, region, system_prompt, title, training_eligible)
+     values ($1, $2, $3, $4, $5, $6, $7, coalesce((select training_eligible from user_settings where user_id = $2), false))`,
     [
       each.conversationId,
       each.userId,
@@ -65,24 +70,35 @@ export interface RunningTurn {
   readonly parentTurnId: TurnId | null;
 }
 
-/** A conversation and its running turns, oldest first: what a new turn has to fit into. */
+/** A conversation, its running turns, oldest first, and whether there are facts for it: what a new turn has to fit into. */
 export async function findConversationWithRunning(
   db: Db,
   userId: UserId,
   id: ConversationId,
-): Promise<{ conversation: StoredConversation; running: readonly RunningTurn[] } | null> {
-  const found = await row<ConversationRow & { running: RunningTurn[] | null }>(
+): Promise<{
+  conversation: StoredConversation;
+  running: readonly RunningTurn[];
+  hasMemory: boolean;
+} | null> {
+  const found = await row<ConversationRow & { running: RunningTurn[] | null; has_memory: boolean }>(
     db,
     `select ${COLUMNS}, (
        select json_agg(json_build_object('turnId', turn_id, 'parentTurnId', parent_turn_id,
          'numSamples', coalesce((params ->> 'n')::integer, 1)) order by turn_id)
        from turn_requests r where r.conversation_id = c.conversation_id and ended_at is null
-     ) as running
+     ) as running, (
+       c.memory_enabled and coalesce((select memory_enabled from user_settings s where s.user_id = c.user_id), true)
+       and exists (select 1 from user_memory m where m.user_id = c.user_id)
+     ) as has_memory
      from conversations c where conversation_id = $1 and user_id = $2`,
     [id, userId],
   );
   if (found === null) return null;
-  return { conversation: toConversation(found), running: found.running ?? [] };
+  return {
+    conversation: toConversation(found),
+    running: found.running ?? [],
+    hasMemory: found.has_memory,
+  };
 }
 
 /** A place in the list: everything after it is older. */
@@ -112,9 +128,11 @@ export interface ConversationChange {
   readonly isArchived?: boolean | undefined;
   /** Only under moveActiveTurn's lock. */
   readonly activeTurnId?: TurnId | undefined;
+  readonly isMemoryEnabled?: boolean | undefined;
+  readonly isTrainingEligible?: boolean | undefined;
 }
 
-/** Renames or archives; null when there is no such conversation. */
+/** Renames, archives, switches; null when there is no such conversation. */
 export async function changeConversation(
   db: Db,
   userId: UserId,
@@ -127,7 +145,9 @@ export async function changeConversation(
        version = version + 1,
        title = case when $3 then $4 else title end,
        archived_at = case when $5::boolean is null then archived_at when $5 then coalesce(archived_at, now()) end,
-       active_turn_id = coalesce($6, active_turn_id)
+       active_turn_id = coalesce($6, active_turn_id),
+       memory_enabled = coalesce($7, memory_enabled),
+       training_eligible = coalesce($8, training_eligible)
      where conversation_id = $1 and user_id = $2 returning ${COLUMNS}`,
     [
       id,
@@ -136,6 +156,8 @@ export async function changeConversation(
       change.title ?? null,
       change.isArchived ?? null,
       change.activeTurnId ?? null,
+      change.isMemoryEnabled ?? null,
+      change.isTrainingEligible ?? null,
     ],
   );
   return changed === null ? null : toConversation(changed);
@@ -158,17 +180,13 @@ export async function deleteConversation(
   id: ConversationId,
 ): Promise<DeletedTurn[] | null> {
   return transaction(pool, async (client) => {
+    await forgetConversation(client, userId, id);
     const deleted = await row(
       client,
       'delete from conversations where conversation_id = $1 and user_id = $2 returning conversation_id',
       [id, userId],
     );
     if (deleted === null) return null;
-    await rows(
-      client,
-      'delete from user_memory where user_id = $1 and source_turn_id in (select turn_id from turns where conversation_id = $2)',
-      [userId, id],
-    );
     await rows(client, 'delete from turns where conversation_id = $1', [id]);
     const requests = await rows<{ turn_id: TurnId; n: number }>(
       client,
@@ -190,12 +208,14 @@ interface ConversationRow {
   last_turn_id: TurnId | null;
   version: number;
   archived_at: Date | null;
+  memory_enabled: boolean;
+  training_eligible: boolean;
   created_at: Date;
   last_turn_at: Date;
 }
 
 const COLUMNS = `conversation_id, model, region, system_prompt, title, active_turn_id, last_turn_id, version, archived_at,
-  created_at, last_turn_at`;
+  memory_enabled, training_eligible, created_at, last_turn_at`;
 const SELECT = `select ${COLUMNS} from conversations`;
 
 function toConversation(each: ConversationRow): StoredConversation {
@@ -209,6 +229,8 @@ function toConversation(each: ConversationRow): StoredConversation {
     lastTurnId: each.last_turn_id,
     version: each.version,
     archivedAt: each.archived_at,
+    isMemoryEnabled: each.memory_enabled,
+    isTrainingEligible: each.training_eligible,
     createdAt: each.created_at,
     lastTurnAt: each.last_turn_at,
   };

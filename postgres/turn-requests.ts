@@ -1,5 +1,5 @@
 // Accepted turns: the durable record written before a workflow starts. Maps Idempotency-Keys, knows which turns run.
-import type { ConversationId, TurnId, UserId } from '../contracts/ids.ts';
+import type { ConversationId, FactId, TurnId, UserId } from '../contracts/ids.ts';
 import { turnIdsOfSample } from '../contracts/samples.ts';
 import { turnParams } from '../contracts/turn-request.ts';
 import type { AcceptedTurn } from '../contracts/turn-request.ts';
@@ -69,6 +69,8 @@ const ACCEPT = `
 
 /** A stored request. `content` is null once the workflow has stored the user turn. */
 export interface StoredRequest extends AcceptedTurn {
+  /** Of the user's memory, best first. */
+  readonly factIds: readonly FactId[];
   readonly createdAt: Date;
   /** When its reply was stored; null while it runs. */
   readonly endedAt: Date | null;
@@ -151,14 +153,17 @@ export async function withdrawRequest(db: Db, turnId: TurnId): Promise<boolean> 
   return withdrawn !== null;
 }
 
-/** From now on the request cannot be withdrawn: another caller is about to be given its turn. False when it was. */
-export async function joinRequest(db: Db, turnId: TurnId): Promise<boolean> {
-  const joined = await row(
+/**
+ * From now on the request cannot be withdrawn, nor given other facts: another caller is about to be given its turn.
+ * @returns the turn's facts; null when the request was withdrawn
+ */
+export async function joinRequest(db: Db, turnId: TurnId): Promise<readonly FactId[] | null> {
+  const joined = await row<{ fact_ids: FactId[] | null }>(
     db,
-    `update turn_requests set joined_at = coalesce(joined_at, now()) where turn_id = $1 returning turn_id`,
+    `update turn_requests set joined_at = coalesce(joined_at, now()) where turn_id = $1 returning fact_ids`,
     [turnId],
   );
-  return joined !== null;
+  return joined === null ? null : (joined.fact_ids ?? []);
 }
 
 interface RequestRow {
@@ -175,12 +180,13 @@ interface RequestRow {
   pool: string;
   idempotency_key: string | null;
   body_hash: Buffer | null;
+  fact_ids: FactId[] | null;
   created_at: Date;
   ended_at: Date | null;
 }
 
 const SELECT = `select turn_id, user_turn_id, conversation_id, user_id, parent_turn_id, replaces_turn_id, is_regeneration,
-  content, params, model, pool, idempotency_key, body_hash, created_at, ended_at from turn_requests`;
+  content, params, model, pool, idempotency_key, body_hash, fact_ids, created_at, ended_at from turn_requests`;
 
 function found(each: RequestRow | null): StoredRequest | null {
   return each === null ? null : toRequest(each);
@@ -201,6 +207,7 @@ function toRequest(each: RequestRow): StoredRequest {
     pool: each.pool,
     idempotencyKey: each.idempotency_key,
     bodyHash: each.body_hash,
+    factIds: each.fact_ids ?? [],
     createdAt: each.created_at,
     endedAt: each.ended_at,
   };

@@ -85,13 +85,6 @@ export const ENVIRONMENT = z.object({
     .max(200)
     .default(64)
     .describe('… at most this many of a conversation.'),
-  EMBEDDER_WEIGHTS: z
-    .string()
-    .min(1)
-    .default('models/all-MiniLM-L6-v2.F16.gguf')
-    .describe(
-      'The encoder that embeds facts, a GGUF file; a relative path is below COLLOQUY_HOME.',
-    ),
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^/]+:\d+$/, 'must be host:port')
@@ -107,6 +100,14 @@ export const ENVIRONMENT = z.object({
     .describe(
       'Record call stacks for Temporal’s view of a running workflow; costs a few ms a turn.',
     ),
+  ENCODER_WEIGHTS: z
+    .string()
+    .min(1)
+    .default('models/all-MiniLM-L6-v2.F16.gguf')
+    .describe('The sentence encoder’s GGUF file; relative paths are below COLLOQUY_HOME.'),
+  MEMORY_RECALL_MS: ms(0, 10_000)
+    .default(25)
+    .describe('How long a turn that is ready to run waits for what is remembered of its user.'),
   INFERENCE_THREADS: z.coerce
     .number()
     .int()
@@ -151,12 +152,16 @@ export interface Config {
   readonly redis: { readonly url: string };
   /** Of recent turns, see redis/conversation-cache.ts. The same in every process. */
   readonly cache: { readonly bytes: number; readonly turns: number };
-  readonly embedder: { readonly weights: string };
   readonly temporal: {
     readonly address: string;
     readonly namespace: string;
     readonly workflowBundle: string;
     readonly stackTraces: boolean;
+  };
+  readonly memory: {
+    /** The encoder's file, absolute. */
+    readonly encoderPath: string;
+    readonly recallMs: number;
   };
   readonly engine: {
     readonly threads: number;
@@ -200,12 +205,15 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
     redis: { url: each.REDIS_URL },
     cache: { bytes: each.CONVERSATION_CACHE_BYTES, turns: each.CONVERSATION_CACHE_TURNS },
-    embedder: { weights: each.EMBEDDER_WEIGHTS },
     temporal: {
       address: each.TEMPORAL_ADDRESS,
       namespace: each.TEMPORAL_NAMESPACE,
       workflowBundle: resolve(each.WORKFLOW_BUNDLE),
       stackTraces: each.WORKFLOW_STACK_TRACES === 'true',
+    },
+    memory: {
+      encoderPath: resolve(each.COLLOQUY_HOME, each.ENCODER_WEIGHTS),
+      recallMs: each.MEMORY_RECALL_MS,
     },
     engine: {
       threads: each.INFERENCE_THREADS,

@@ -18,6 +18,8 @@ export interface Metrics {
   readonly turns: Counter<'outcome' | 'tier' | 'pool'>;
   /** Reads of a conversation's newest turns by what the hot cache had: hit, stale, miss, error. */
   readonly conversationCache: Counter<'outcome'>;
+  /** `late`: the turn went on without its facts. */
+  readonly memoryRecalls: Counter<'outcome'>;
   readonly engineStep: Histogram<'pool'>;
   readonly sseStreams: Gauge;
   readonly sseWaitingBytes: Gauge;
@@ -59,6 +61,12 @@ export function createMetrics(): Metrics {
     conversationCache: new Counter({
       name: 'colloquy_conversation_cache_total',
       help: 'Reads of a conversation’s newest turns by what the hot cache had',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    memoryRecalls: new Counter({
+      name: 'colloquy_memory_recalls_total',
+      help: 'Turns of users with facts, by what came of looking them up',
       labelNames: ['outcome'],
       registers,
     }),

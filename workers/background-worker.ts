@@ -51,7 +51,7 @@ main('background-worker', async () => {
     cache: new RedisConversationCache(redis, config.cache),
   };
   const activities = {
-    ...createMemoryActivities({ stores, logger }),
+    ...createMemoryActivities({ stores, catalog, logger }),
     ...createSummaryActivities({ stores, catalog, logger }),
     ...createMaintenanceActivities({
       stores,

@@ -1,8 +1,11 @@
 // Process entry: `--pool NAME`. Loads the pool's model and generates its turns.
 import { parseArgs } from 'node:util';
+import { createFactJudge } from '../activities/fact-judge.ts';
 import { createGenerateActivities } from '../activities/generate.ts';
 import { createSummariseActivities } from '../activities/summarise.ts';
+import { createExtractionActivities } from '../activities/memory-extraction.ts';
 import { poolTaskQueue } from '../contracts/catalog.ts';
+import { RuleFactGuard } from '../moderation/fact-guard.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
@@ -12,6 +15,7 @@ import { RedisTurnLogReader } from '../redis/turn-log-reader.ts';
 import { RedisTurnReaders } from '../redis/turn-readers.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { observeEngine } from './engine-metrics.ts';
+import { LazyEmbedder } from './lazy-embedder.ts';
 import { createPoolModel } from './pool-model.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
@@ -72,6 +76,8 @@ main('inference-worker', async () => {
   }, PRESSURE_INTERVAL_MS);
   shutdown.onStop('pressure', () => clearInterval(pressure));
 
+  const encoder = new LazyEmbedder(config.memory.encoderPath);
+  shutdown.onStop('encoder', () => encoder.close());
   const activities = {
     ...createGenerateActivities({
       stores,
@@ -86,6 +92,14 @@ main('inference-worker', async () => {
       flush: config.generate,
     }),
     ...createSummariseActivities({ stores, catalog, model, logger }),
+    ...createExtractionActivities({
+      stores,
+      logger,
+      guard: new RuleFactGuard(),
+      // A remote server is asked for turns only: it takes no choices, and what it is asked may cost money.
+      judge: pool.kind === 'native' ? createFactJudge(model) : null,
+      embedder: () => encoder.get(),
+    }),
   };
   const worker = await createWorker(temporal, config.temporal, {
     identity,

@@ -24,7 +24,7 @@ export function createJobModels(config: Config, catalog: Catalog): JobModels {
   const embedder = new IdleResource(
     () =>
       new Embedder({
-        modelPath: inHome(config, config.embedder.weights),
+        modelPath: config.memory.encoderPath,
         threads: EMBEDDER_THREADS,
       }),
     IDLE_MS,

@@ -2,16 +2,18 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { log, ParentClosePolicy, proxyActivities, startChild } from '@temporalio/workflow';
 import type { createMemoryActivities } from '../activities/memory.ts';
-import type { IdleConversation } from '../contracts/background-work.ts';
+import type { createExtractionActivities } from '../activities/memory-extraction.ts';
+import type { ExtractionReport, IdleConversation } from '../contracts/background-work.ts';
 
-const { findIdleConversations, extractMemory: extract } = proxyActivities<
-  ReturnType<typeof createMemoryActivities>
->({
+const { findIdleConversations } = proxyActivities<ReturnType<typeof createMemoryActivities>>({
   startToCloseTimeout: '60s',
   retry: { initialInterval: '1s', maximumInterval: '30s', maximumAttempts: 5 },
 });
 
-/** Started by the schedule; one child for each idle conversation, named so that a repeat is refused. */
+/** Behind everybody who waits for an answer. */
+const LOWEST_PRIORITY = 5;
+
+/** Started by the schedule; one child for each idle conversation, named so that a repeat is refused unless it failed. */
 export async function memorySweep(): Promise<number> {
   const idle = await findIdleConversations();
   for (const each of idle) {
@@ -19,7 +21,7 @@ export async function memorySweep(): Promise<number> {
       await startChild(extractMemory, {
         workflowId: `memory/${each.conversationId}/${each.lastTurnId}`,
         args: [each],
-        workflowIdReusePolicy: 'REJECT_DUPLICATE',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
         parentClosePolicy: ParentClosePolicy.ABANDON,
         staticSummary: `memory of conversation ${each.conversationId}`,
       });
@@ -31,7 +33,16 @@ export async function memorySweep(): Promise<number> {
   return idle.length;
 }
 
-/** Everything up to `lastTurnId` is considered once; the boundary moves in the same transaction as the facts. */
-export async function extractMemory(idle: IdleConversation): Promise<void> {
-  await extract(idle);
+/** Everything up to `lastTurnId` is considered once, on a worker of the conversation's pool. */
+export async function extractMemory(idle: IdleConversation): Promise<ExtractionReport> {
+  const { extractFacts } = proxyActivities<ReturnType<typeof createExtractionActivities>>({
+    taskQueue: idle.taskQueue,
+    startToCloseTimeout: '4m',
+    // Within the sweep's claim, tries included: a pool that is full all day is asked again by a later sweep.
+    scheduleToCloseTimeout: '25m',
+    retry: { initialInterval: '2s', maximumInterval: '60s', maximumAttempts: 5 },
+    priority: { priorityKey: LOWEST_PRIORITY },
+    summary: 'extract facts',
+  });
+  return extractFacts(idle);
 }

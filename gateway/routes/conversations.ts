@@ -107,7 +107,12 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
     const { userId } = principalOf(response);
     const db = stores.primaryOf(userId);
     const id = conversationIdOf(request);
-    const change = { title: body.title, isArchived: body.archived };
+    const change = {
+      title: body.title,
+      isArchived: body.archived,
+      isMemoryEnabled: body.memory_enabled,
+      isTrainingEligible: body.training_eligible,
+    };
     const changed =
       body.active_turn_id === undefined
         ? await changeConversation(db, userId, id, change)
@@ -211,7 +216,11 @@ export async function conversationAndRunning(
   db: Db,
   request: Request,
   response: Response,
-): Promise<{ conversation: StoredConversation; running: readonly RunningTurn[] }> {
+): Promise<{
+  conversation: StoredConversation;
+  running: readonly RunningTurn[];
+  hasMemory: boolean;
+}> {
   const { userId } = principalOf(response);
   const found = await findConversationWithRunning(db, userId, conversationIdOf(request));
   if (found === null) throw new AppError('CONVERSATION_NOT_FOUND');

@@ -11,12 +11,14 @@ import { lastEventId } from '../last-event-id.ts';
 import { setRateLimitHeaders, showRateLimits } from '../rate-limit-headers.ts';
 import { shownPrompt } from '../shown-prompt.ts';
 import { acceptAsked, startTurn } from '../turn-acceptance.ts';
+import { TurnRecalls } from '../turn-recall.ts';
 import { relayEvents, relayReply } from '../turn-relay.ts';
 import { conversationAndRunning, conversationIdOf, conversationOf } from './conversations.ts';
 import { ownRequest } from './own-request.ts';
 
 export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
   const { stores, metrics } = deps;
+  const recalls = new TurnRecalls(deps);
 
   router.post('/v1/conversations/:id/turns', async (request, response) => {
     const startedAt = performance.now();
@@ -24,12 +26,15 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     const type = request.accepts(['text/event-stream', 'application/json']);
     if (type === false) throw new AppError('NOT_ACCEPTABLE');
     const principal = principalOf(response);
-    const asked = {
-      body,
-      principal,
-      idempotencyKey: idempotencyKeyOf(request),
-      ...(await conversationAndRunning(stores.primaryOf(principal.userId), request, response)),
-    };
+    const { userId } = principal;
+    const recall = recalls.begin(userId, body.content ?? null);
+    const { hasMemory, ...place } = await conversationAndRunning(
+      stores.primaryOf(userId),
+      request,
+      response,
+    );
+    recall.found(hasMemory);
+    const asked = { body, principal, idempotencyKey: idempotencyKeyOf(request), ...place };
     const acceptance = await acceptAsked(deps, asked, ({ state }) =>
       setRateLimitHeaders(response, state),
     );
@@ -49,8 +54,11 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
           (performance.now() - startedAt) / 1000,
         ),
     };
-    const begin = (): Promise<boolean> =>
-      hasEnded ? Promise.resolve(false) : startTurn(deps, principal, acceptance);
+    const begin = async (): Promise<boolean> => {
+      if (hasEnded) return false;
+      const factIds = isRepeat ? acceptance.factIds : await recall.give(turn);
+      return startTurn(deps, principal, { ...acceptance, factIds });
+    };
     await (type === 'application/json'
       ? relayReply(deps, response, relayed, begin)
       : relayEvents(deps, response, relayed, begin));

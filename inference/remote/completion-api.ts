@@ -19,6 +19,7 @@ export interface CompletionCall {
 /** The first parameter of a request that cannot be had from a server of this kind; null when all can. */
 export function unsupportedParam(server: RemoteServer, sampling: SamplingParams): string | null {
   if ((sampling.logprobs ?? null) !== null) return 'logprobs';
+  if (sampling.choices !== undefined) return 'choices';
   if (server !== 'openai') return null;
   if (sampling.topK > 0) return 'topK';
   if ((sampling.minP ?? 0) > 0) return 'minP';

@@ -8,6 +8,7 @@ import type {
   ForwardCallback,
   StepLogprobs,
 } from '../../inference/forward-batch.ts';
+import { CHOICE_BIAS } from '../../inference/choice-trie.ts';
 import { FakeDraft } from './fake-draft.ts';
 import type { FakeDraftOptions } from './fake-draft.ts';
 import type { SlowAdjustment } from './slow-adjustments.ts';
@@ -310,9 +311,10 @@ export function nextToken(
     ...(isGreedy ? [] : [seed, context.length, ...[temperature, topP].map(thousandths), topK]),
     ...(isGreedy || minP === 0 ? [] : [thousandths(minP)]),
   ];
-  return (
-    [...context, ...salt].reduce((hash, id) => (Math.imul(hash, 31) + id + 7) >>> 0, 17) % vocabSize
-  );
+  const hash = [...context, ...salt].reduce((sum, id) => (Math.imul(sum, 31) + id + 7) >>> 0, 17);
+  // A bias this large leaves nothing else, as with real logits.
+  const allowed = adjustments.filter(({ bias }) => bias >= CHOICE_BIAS / 2);
+  return allowed[hash % allowed.length]?.id ?? hash % vocabSize;
 }
 
 function ensure(holds: boolean, message: string): void {

@@ -166,6 +166,7 @@ export function fakeServedModel(
     continuation: 'tokens',
     stopTokenIds: [],
     encodePrompt,
+    encodeText: (text) => [...text].map((each) => each.codePointAt(0) ?? 0),
     tokenBytes: (id) => Buffer.from(String.fromCodePoint(id)),
     createTextStream: (stop) => new FakeTextStream(stop),
     close: () => engine.close(),

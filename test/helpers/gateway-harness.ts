@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { createRecentTurns } from '../../activities/recent-turns.ts';
 import { loadCatalog, lookAheadOf } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
+import type { TextEmbedder } from '../../contracts/text-embedder.ts';
 import type { TurnDispatch } from '../../contracts/turn-dispatch.ts';
 import type { PromptEncoderOf } from '../../contracts/prompt-encoder.ts';
 import { createApp } from '../../gateway/app.ts';
@@ -31,6 +32,9 @@ export interface GatewayOptions {
   readonly disconnectGraceMs?: number;
   /** Left out, it counts as the fake model does. */
   readonly encoderOf?: PromptEncoderOf;
+  /** Null when left out: facts are told to no turn. */
+  readonly embedder?: TextEmbedder;
+  readonly recallMs?: number;
 }
 
 export interface GatewayHarness {
@@ -90,6 +94,7 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       catalog,
       encoderOf: options.encoderOf ?? (() => fakePromptEncoder),
       readerProgress,
+      memory: { embedder: options.embedder ?? null, recallMs: options.recallMs ?? 2000 },
       http: {
         host: '127.0.0.1',
         port: 0,

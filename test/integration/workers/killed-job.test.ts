@@ -39,7 +39,7 @@ function startWorker(): ChildProcess {
     env: {
       PATH: process.env['PATH'],
       COLLOQUY_HOME: sharedHome().root,
-      EMBEDDER_WEIGHTS: join(ROOT, 'test', 'fixtures', 'architectures', 'bert.gguf'),
+      ENCODER_WEIGHTS: join(ROOT, 'test', 'fixtures', 'architectures', 'bert.gguf'),
       DATABASE_URL: harness.url,
       REDIS_URL: redisUrl,
       TEMPORAL_ADDRESS: temporalAddress,

@@ -1,0 +1,108 @@
+// What is remembered of the caller, and what they have switched on: read and changed by themselves only.
+import type { Request, Response, Router } from 'express';
+import { changeMemoryBody, changeSettingsBody, noQuery } from '../../contracts/api.ts';
+import { AppError } from '../../contracts/errors.ts';
+import { embeddedText } from '../../contracts/fact-text.ts';
+import { isUuid } from '../../contracts/ids.ts';
+import type { FactId, UserId } from '../../contracts/ids.ts';
+import { vectorAt } from '../../contracts/text-embedder.ts';
+import { changeFacts, listFacts, removeAllFacts } from '../../postgres/memory-facts.ts';
+import type { StoredFact, WordedFact } from '../../postgres/memory-facts.ts';
+import { changeUserSettings, findUserSettings } from '../../postgres/user-settings.ts';
+import type { UserSettings } from '../../postgres/user-settings.ts';
+import { principalOf } from '../authenticate.ts';
+import type { GatewayDeps } from '../deps.ts';
+
+export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
+  const { stores, memory, logger } = deps;
+
+  /** Without a vector a fact is kept all the same; a job makes it later. */
+  const worded = async (texts: readonly string[]): Promise<WordedFact[]> => {
+    const { embedder } = memory;
+    if (embedder === null || texts.length === 0)
+      return texts.map((text) => ({ text, vector: null }));
+    try {
+      const vectors = await embedder.embed(texts.map(embeddedText));
+      return texts.map((text, at) => ({ text, vector: vectorAt(vectors, embedder.width, at) }));
+    } catch (error) {
+      logger.warn({ error }, 'facts were stored without their vectors');
+      return texts.map((text) => ({ text, vector: null }));
+    }
+  };
+
+  router.get('/v1/users/:user/memory', async (request, response) => {
+    noQuery.parse(request.query);
+    const userId = ownUserId(request, response);
+    response.json(wireFacts(await listFacts(stores.primaryOf(userId), userId)));
+  });
+
+  router.patch('/v1/users/:user/memory', async (request, response) => {
+    const { add = [], edit = [], remove = [] } = changeMemoryBody.parse(request.body);
+    const userId = ownUserId(request, response);
+    const edits = edit.filter(({ fact_id: id }) => isUuid(id));
+    const words = await worded([...add, ...edits.map(({ text }) => text)].map(trimmed));
+    const edited = edits.map(({ fact_id: id }, at) => ({
+      text: '',
+      vector: null,
+      ...words[add.length + at],
+      factId: id as FactId,
+    }));
+    const changes = {
+      add: words.slice(0, add.length),
+      edit: edited,
+      remove: remove.filter(isUuid) as FactId[],
+    };
+    const model = memory.embedder?.model ?? null;
+    response.json(wireFacts(await changeFacts(stores.primaryOf(userId), userId, changes, model)));
+  });
+
+  router.delete('/v1/users/:user/memory', async (request, response) => {
+    const userId = ownUserId(request, response);
+    await removeAllFacts(stores.primaryOf(userId), userId);
+    response.status(204).end();
+  });
+
+  router.get('/v1/users/:user/settings', async (request, response) => {
+    noQuery.parse(request.query);
+    const userId = ownUserId(request, response);
+    response.json(wireSettings(await findUserSettings(stores.primaryOf(userId), userId)));
+  });
+
+  router.patch('/v1/users/:user/settings', async (request, response) => {
+    const body = changeSettingsBody.parse(request.body);
+    const userId = ownUserId(request, response);
+    const change = {
+      isMemoryEnabled: body.memory_enabled,
+      isTrainingEligible: body.training_eligible,
+    };
+    const changed = await changeUserSettings(stores.primaryOf(userId), userId, change);
+    response.json(wireSettings(changed));
+  });
+}
+
+/** Only one's own memory exists. @throws AppError USER_NOT_FOUND */
+function ownUserId(request: Request, response: Response): UserId {
+  const { userId } = principalOf(response);
+  if (String(request.params['user']).toLowerCase() !== userId) throw new AppError('USER_NOT_FOUND');
+  return userId;
+}
+
+function trimmed(text: string): string {
+  return text.trim();
+}
+
+function wireFacts(facts: readonly StoredFact[]): object {
+  return {
+    facts: facts.map((each) => ({
+      fact_id: each.factId,
+      text: each.text,
+      created_at: each.createdAt.toISOString(),
+      last_used_at: each.lastUsedAt?.toISOString() ?? null,
+      conversation_id: each.conversationId,
+    })),
+  };
+}
+
+function wireSettings({ isMemoryEnabled, isTrainingEligible }: UserSettings): object {
+  return { memory_enabled: isMemoryEnabled, training_eligible: isTrainingEligible };
+}
