@@ -14,7 +14,7 @@ import type { GatewayDeps } from '../deps.ts';
 export function addAccountRoutes(router: Router, { stores, catalog }: GatewayDeps): void {
   router.get('/v1/users/:user/memory', async (request, response) => {
     const userId = ownUserId(request, response);
-    response.json(wireFacts(await listFacts(stores.primaryOf(userId), userId)));
+    response.json(wireFacts(await listFacts(await stores.readerOf(userId, null), userId)));
   });
 
   router.patch('/v1/users/:user/memory', async (request, response) => {
@@ -45,7 +45,7 @@ export function addAccountRoutes(router: Router, { stores, catalog }: GatewayDep
   router.get('/v1/usage', async (request, response) => {
     noQuery.parse(request.query);
     const { userId } = principalOf(response);
-    const report = await usageOf(stores.primaryOf(userId), userId);
+    const report = await usageOf(await stores.readerOf(userId, null), userId);
     response.json({
       ...wireTotals(report),
       by_model: report.byModel.map((each) => ({ model: each.model, ...wireTotals(each) })),
