@@ -40,7 +40,7 @@ export function openStores({ settings, marks, onError, onRead, onLag }: StoreOpt
   const set = new NodeSet({ name: 'main', urls, pool, maxLagMs, onError, onLag });
   const store = new ReplicatedStore({ set, marks, onRead });
   return {
-    directory: store.pool,
+    directory: store.directory,
     primaries: [store.pool],
     primaryOf: (userId) => store.writerOf(userId),
     // A conversation's rows are its owner's: one mark speaks of both.

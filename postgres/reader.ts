@@ -4,7 +4,7 @@ import type { QueryConfig } from 'pg';
 import type { ReadNeed } from './node-choice.ts';
 import type { NodeSet, StoreNode } from './node-set.ts';
 import { isOwnFault } from './pool.ts';
-import type { Db } from './pool.ts';
+import type { Db, Pool } from './pool.ts';
 
 /** A node that no look reaches any more is left for another one; one of which nothing is known yet after this long. */
 const UNKNOWN_MS = 300;
@@ -49,6 +49,25 @@ export function reader(
   };
   return { query } as unknown as Db;
 }
+
+/**
+ * A pool of the primary whose reads go on without one: what says who a caller is must be known while nothing can be written.
+ * @param pool follows the primary
+ */
+export function readableAnyway(set: NodeSet, pool: Pool): Pool {
+  const query = (statement: string | Asked, values: unknown[] = []): Promise<unknown> => {
+    const text = typeof statement === 'string' ? statement : statement.text;
+    if (!isPlainRead(text)) return pool.query(statement as QueryConfig, values);
+    const need = { mark: null, at: performance.now(), maxLagMs: set.maxLagMs };
+    return reader(set, need, () => undefined).query(statement as QueryConfig, values);
+  };
+  return new Proxy(pool, {
+    get: (target, name) => (name === 'query' ? query : (Reflect.get(target, name) as unknown)),
+  });
+}
+
+const isPlainRead = (text: string): boolean =>
+  /^\s*select\b/i.test(text) && !/\bfor (no key update|update|key share|share)\b/i.test(text);
 
 async function ask(node: StoreNode, asked: Asked, limitMs: number): Promise<unknown> {
   return node.pool.query({ ...asked, query_timeout: Math.ceil(limitMs) } as QueryConfig);

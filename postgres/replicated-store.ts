@@ -5,7 +5,7 @@ import type { LogPosition, WriteMarks } from '../contracts/write-marks.ts';
 import { followingPool } from './following-pool.ts';
 import type { NodeSet } from './node-set.ts';
 import type { Db, Pool } from './pool.ts';
-import { reader } from './reader.ts';
+import { readableAnyway, reader } from './reader.ts';
 
 export interface ReplicatedStoreOptions {
   readonly set: NodeSet;
@@ -21,11 +21,14 @@ const LOOK_PAUSE_MS = 50;
 export class ReplicatedStore {
   /** The present primary's; its writes are not remembered: they are no owner's, or seen within the lag that is tolerated. */
   readonly pool: Pool;
+  /** The same, and readable while there is no primary: for what every request has to know. */
+  readonly directory: Pool;
   readonly #options: ReplicatedStoreOptions;
 
   constructor(options: ReplicatedStoreOptions) {
     this.#options = options;
     this.pool = followingPool(options.set);
+    this.directory = readableAnyway(options.set, this.pool);
   }
 
   /** The present primary's, for an owner's rows: what is written is remembered before the caller hears of it. */

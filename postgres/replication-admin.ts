@@ -1,6 +1,7 @@
 // What whoever keeps the nodes of a database asks of them: who follows whom, how far they are, promote. As a superuser, on a
 // connection for one task each, for nodes come and go.
 import { Client } from 'pg';
+import type { QueryConfig } from 'pg';
 import { lookAtNode } from './node-look.ts';
 import type { NodeView } from './node-look.ts';
 import { row, rows } from './pool.ts';
@@ -70,20 +71,27 @@ export async function hasNoReceiver(client: Client): Promise<boolean> {
   return found?.receivers === 0;
 }
 
-/** Resolves when the node is a primary, with a checkpoint on its own timeline under way. @throws Error when it does not become one */
+/** Resolves when the node is a primary. @throws Error when it does not become one in time */
 export async function promote(client: Client): Promise<void> {
-  const { rows: answers } = await client.query<{ is_promoted: boolean }>({
+  const asked: SlowQuery = {
     text: 'select pg_promote(true, $1) as is_promoted',
     values: [PROMOTE_SECONDS],
     query_timeout: (PROMOTE_SECONDS + 5) * 1000,
-  } as never);
-  if (answers[0]?.is_promoted !== true)
+  };
+  const answer = await client.query<{ is_promoted: boolean }>(asked);
+  if (answer.rows[0]?.is_promoted !== true)
     throw new Error('the standby could not be promoted in time');
 }
 
 /** What a rewind of the old primary starts from. */
 export async function checkpoint(client: Client): Promise<void> {
-  await client.query({ text: 'checkpoint', query_timeout: 60_000 } as never);
+  const asked: SlowQuery = { text: 'checkpoint', query_timeout: 60_000 };
+  await client.query(asked);
+}
+
+/** The types do not know a time-out of one statement. */
+interface SlowQuery extends QueryConfig {
+  readonly query_timeout: number;
 }
 
 /** Of the server's own configuration file; takes hold at once. */
