@@ -116,6 +116,7 @@ async function alreadyStored(
   const { turnId, conversationId, userId } = input.turn;
   const stored = await findReplies(deps.stores.primaryOf(userId), conversationId, turnId);
   if (stored.length === 0 || stored.some(({ usage }) => usage === null)) return null;
+  await deps.stores.wrote(userId);
   // An end behind half of a text would be read as the text's own: without a log, readers are sent to the store.
   if (sealed === 'short') await deps.turnLog.remove(turnId);
   await deps.turnLog.end(turnId, storedClosing(stored));

@@ -61,3 +61,24 @@ export const CACHED_TURNS_TTL_MS = 24 * 60 * 60_000;
 export const CACHE_LEASE_MS = 1000;
 /** Much longer than a read of the store can take that began before the conversation was deleted. */
 export const CACHE_TOMBSTONE_MS = 60 * 60_000;
+
+/**
+ * Hash: born (ms of Redis's clock), timeline and lsn of the newest write of any of the owners that share it. One key holds
+ * both, so that a key which was flushed or evicted cannot be taken for "nothing was written".
+ * @param database name of the database whose log is meant
+ */
+export const writeMarkKey = (database: string, userId: UserId): string =>
+  `store:{${database}:${writeMarkBucket(userId)}}:mark`;
+/** Kept far longer than any lag that is tolerated, so that the marks of idle owners need not be made anew; renewed under half. */
+export const WRITE_MARK_TTL_MS = 60 * 60_000;
+/**
+ * Owners share marks: their number is bounded, and a neighbour's write costs at most a read on the primary. FNV-1a: any
+ * spread does.
+ */
+const NUM_WRITE_MARKS = 4096;
+
+function writeMarkBucket(userId: UserId): number {
+  let hash = 0x811c9dc5;
+  for (const char of userId) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193) >>> 0;
+  return hash % NUM_WRITE_MARKS;
+}

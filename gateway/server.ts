@@ -5,10 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { createRecentTurns } from '../activities/recent-turns.ts';
 import { Embedder } from '../inference/embedder.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
-import { createPool } from '../postgres/pool.ts';
+import { isWritable, openStores } from '../postgres/open-stores.ts';
 import { Silence } from '../postgres/silence.ts';
-import { impatientStores, singleStore } from '../postgres/stores.ts';
+import { impatientStores } from '../postgres/stores.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
+import { storeInstruments } from '../process/metrics.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, startProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
@@ -21,6 +22,7 @@ import { RedisLimiter } from '../redis/limiter.ts';
 import { leastWaiting } from '../redis/pool-pressure.ts';
 import { RedisTurnLog } from '../redis/turn-log.ts';
 import { RedisTurnReaders } from '../redis/turn-readers.ts';
+import { RedisWriteMarks } from '../redis/write-marks.ts';
 import { lookAheadOf } from '../contracts/catalog.ts';
 import { createApp } from './app.ts';
 import { DisconnectGrace } from './disconnect-grace.ts';
@@ -45,11 +47,6 @@ main('gateway', async () => {
     'gateway',
     process.env,
   );
-  const db = createPool(config.postgres, (error) =>
-    logger.warn({ error }, 'an idle database connection broke'),
-  );
-  const stores = singleStore(db);
-  shutdown.onStop('postgres', () => stores.end());
   const onError = (error: Error): void => logger.warn({ error }, 'redis connection error');
   const redis = connectRedis({
     url: config.redis.url,
@@ -58,6 +55,13 @@ main('gateway', async () => {
     answerMs: REDIS_ANSWER_MS,
   });
   shutdown.onStop('redis', () => redis.disconnect());
+  const stores = openStores({
+    settings: config.postgres,
+    marks: new RedisWriteMarks(redis),
+    onError: (error) => logger.warn({ error }, 'an idle database connection broke'),
+    ...storeInstruments(metrics),
+  });
+  shutdown.onStop('postgres', () => stores.end());
   const hub = new ChannelHub(connectSubscriber(redis, onError));
   shutdown.onStop('subscriber', () => hub.close());
   installTemporalRuntime(logger);
@@ -120,7 +124,7 @@ main('gateway', async () => {
   });
   const silence = new Silence();
   const ready = {
-    postgres: async () => !silence.isSilent && (await db.query('select 1')).rowCount === 1,
+    postgres: async () => !silence.isSilent && (await isWritable(stores.directory)),
     redis: () => servesAll(redis),
     temporal: async () => {
       await connection.workflowService.getSystemInfo({});

@@ -1,5 +1,5 @@
 // The connection pool and the one way statements run: parameters only, failures translated once.
-import { Pool, types } from 'pg';
+import { Client, Pool, types } from 'pg';
 import type { PoolClient, QueryConfig, QueryResultRow } from 'pg';
 import pgvector from 'pgvector/pg';
 import { AppError } from '../contracts/errors.ts';
@@ -12,11 +12,15 @@ export type Db = Pick<Pool, 'query'> | Pick<PoolClient, 'query'>;
 types.setTypeParser(types.builtins.INT8, Number);
 types.setTypeParser(types.builtins.NUMERIC, Number);
 
+export interface PoolSettings {
+  readonly url: string;
+  readonly poolSize: number;
+  /** False behind a PgBouncer that cannot carry named statements over its transactions; default true. */
+  readonly namedStatements?: boolean;
+}
+
 /** @param onError hears of idle connections that broke (a restarted server); the pool replaces them by itself */
-export function createPool(
-  settings: { url: string; poolSize: number },
-  onError: (error: Error) => void,
-): Pool {
+export function createPool(settings: PoolSettings, onError: (error: Error) => void): Pool {
   const pool = new Pool({
     connectionString: settings.url,
     max: settings.poolSize,
@@ -28,11 +32,25 @@ export function createPool(
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     application_name: 'colloquy',
+    ...(settings.namedStatements === false ? { Client: UnnamedClient } : {}),
     // Embeddings come back as number arrays. The pool waits for the promise, though its types do not say so.
     onConnect: (client) => pgvector.registerTypes(client) as unknown as void,
   });
   pool.on('error', onError);
   return pool;
+}
+
+/** Sends each statement as if it had no name: parsed and planned anew each time, and gone with its transaction. */
+class UnnamedClient extends Client {
+  // The signatures of pg's own query() cannot be repeated; whatever it was given goes on, less the name.
+  override query(...args: unknown[]): never {
+    const [first, ...rest] = args;
+    const unnamed =
+      typeof first === 'object' && first !== null && 'name' in first
+        ? { ...first, name: undefined }
+        : first;
+    return (super.query as (...all: unknown[]) => unknown).call(this, unnamed, ...rest) as never;
+  }
 }
 
 /**
@@ -145,10 +163,14 @@ export async function transaction<Result>(
 // SQLSTATE classes in which the statement is at fault, not the server: data (22), constraint (23), syntax or rights (42).
 const OWN_FAULT = /^(22|23|42)/;
 
-function translate(error: unknown): AppError {
+/** Whether the statement is to blame, so that it fails wherever it is asked. */
+export function isOwnFault(error: unknown): boolean {
   const code = (error as { code?: unknown }).code;
-  const isOwnFault = isSqlState(code) && OWN_FAULT.test(code);
-  return new AppError(isOwnFault ? 'INTERNAL' : 'STORAGE_UNAVAILABLE', { cause: error });
+  return isSqlState(code) && OWN_FAULT.test(code);
+}
+
+function translate(error: unknown): AppError {
+  return new AppError(isOwnFault(error) ? 'INTERNAL' : 'STORAGE_UNAVAILABLE', { cause: error });
 }
 
 function isSqlState(code: unknown): code is string {

@@ -16,6 +16,11 @@ export interface Stores {
    * @param conversationId what is read; null for a list over all of the owner's
    */
   readerOf(userId: UserId, conversationId: ConversationId | null): Promise<Db>;
+  /**
+   * An owner's rows were changed by other means than primaryOf()'s pool, or by somebody who may have died before others
+   * could know of it. Resolves when no reader can miss the change. @throws Error when it is not to be acknowledged
+   */
+  wrote(userId: UserId): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -26,6 +31,7 @@ export function singleStore(pool: Pool): Stores {
     primaries: [pool],
     primaryOf: () => pool,
     readerOf: async () => pool,
+    wrote: async () => undefined,
     end: () => pool.end(),
   };
 }
@@ -36,7 +42,8 @@ export function impatientStores(
   answerMs: number,
   onEnd?: (isAnswered: boolean) => void,
 ): Stores {
-  const wrapped = new Map<Pool, Pool>();
+  // Weakly: pools of an owner, and readers, live as long as their caller needs them.
+  const wrapped = new WeakMap<Pool, Pool>();
   const wrap = (pool: Pool): Pool => {
     const known = wrapped.get(pool) ?? impatient(pool, answerMs, onEnd);
     wrapped.set(pool, known);
@@ -50,6 +57,7 @@ export function impatientStores(
     primaryOf: (userId) => wrap(stores.primaryOf(userId)),
     readerOf: async (userId, conversationId) =>
       wrap((await stores.readerOf(userId, conversationId)) as Pool),
+    wrote: (userId) => stores.wrote(userId),
     end: () => stores.end(),
   };
 }

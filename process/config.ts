@@ -67,7 +67,24 @@ export const ENVIRONMENT = z.object({
     .min(1)
     .max(200)
     .default(10)
-    .describe('Connections per process.'),
+    .describe('Connections per process, to each node.'),
+  DATABASE_REPLICA_URLS: z
+    .string()
+    .regex(
+      /^$|^postgres(ql)?:\/\/[^,]+(,postgres(ql)?:\/\/[^,]+)*$/,
+      'must be URLs that begin with postgres://, with commas between them',
+    )
+    .default('')
+    .describe(
+      'The other nodes of the database, whichever is the primary now, with commas between them: reads go to those that are near enough.',
+    ),
+  DATABASE_REPLICA_MAX_LAG_MS: ms(100, 600_000)
+    .default(10_000)
+    .describe('A replica that is further behind is not read.'),
+  DATABASE_NAMED_STATEMENTS: z
+    .enum(['true', 'false'])
+    .default('true')
+    .describe('false behind a PgBouncer that cannot carry them (below 1.21).'),
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
@@ -148,7 +165,13 @@ export interface Config {
     readonly drainMs: number;
   };
   readonly metricsPort: number;
-  readonly postgres: { readonly url: string; readonly poolSize: number };
+  readonly postgres: {
+    readonly url: string;
+    readonly replicaUrls: readonly string[];
+    readonly poolSize: number;
+    readonly maxLagMs: number;
+    readonly namedStatements: boolean;
+  };
   readonly redis: { readonly url: string };
   /** Of recent turns, see redis/conversation-cache.ts. The same in every process. */
   readonly cache: { readonly bytes: number; readonly turns: number };
@@ -202,7 +225,13 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       drainMs: each.DRAIN_MS,
     },
     metricsPort: each.METRICS_PORT,
-    postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
+    postgres: {
+      url: each.DATABASE_URL,
+      replicaUrls: each.DATABASE_REPLICA_URLS.split(',').filter((url) => url !== ''),
+      poolSize: each.DATABASE_POOL_SIZE,
+      maxLagMs: each.DATABASE_REPLICA_MAX_LAG_MS,
+      namedStatements: each.DATABASE_NAMED_STATEMENTS === 'true',
+    },
     redis: { url: each.REDIS_URL },
     cache: { bytes: each.CONVERSATION_CACHE_BYTES, turns: each.CONVERSATION_CACHE_TURNS },
     temporal: {

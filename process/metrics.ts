@@ -23,6 +23,10 @@ export interface Metrics {
   readonly engineStep: Histogram<'pool'>;
   readonly sseStreams: Gauge;
   readonly sseWaitingBytes: Gauge;
+  /** Reads that any node of the database may answer, by who did: primary or replica. */
+  readonly storeReads: Counter<'node'>;
+  /** Of each replica, as this process sees it; +Inf while it is not known to be near. */
+  readonly storeReplicaLag: Gauge<'node'>;
 }
 
 export function createMetrics(): Metrics {
@@ -83,5 +87,31 @@ export function createMetrics(): Metrics {
       help: 'Bytes that wait for readers that have stalled',
       registers,
     }),
+    storeReads: new Counter({
+      name: 'colloquy_store_reads_total',
+      help: 'Reads of the store that a replica may answer, by who did',
+      labelNames: ['node'],
+      registers,
+    }),
+    storeReplicaLag: new Gauge({
+      name: 'colloquy_store_replica_lag_seconds',
+      help: 'How far behind a replica is at most',
+      labelNames: ['node'],
+      registers,
+    }),
+  };
+}
+
+/** What feeds the instruments of the stores. */
+export function storeInstruments({ storeReads, storeReplicaLag }: Metrics): {
+  readonly onRead: (node: 'primary' | 'replica') => void;
+  readonly onLag: (node: string, seconds: number | null) => void;
+} {
+  return {
+    onRead: (node) => storeReads.inc({ node }),
+    onLag: (node, seconds) => {
+      if (seconds === null) storeReplicaLag.remove({ node });
+      else storeReplicaLag.set({ node }, seconds);
+    },
   };
 }

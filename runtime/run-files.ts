@@ -23,7 +23,10 @@ export interface Endpoints {
   readonly gateways: readonly string[];
   readonly temporal: string;
   readonly temporal_ui: string | null;
+  /** The present primary. */
   readonly postgres: string;
+  /** All nodes of the embedded PostgreSQL, when it has standbys: process name and URL. */
+  readonly postgres_nodes?: readonly { readonly name: string; readonly url: string }[];
   readonly redis: string;
   readonly tokens: DemoTokens;
   /** Tier → user id. */
@@ -35,6 +38,9 @@ export interface RunFiles {
   readonly endpoints: string;
   readonly lock: string;
   readonly ports: string;
+  /** An operator's order to promote a standby, until it is carried out; and what came of it. */
+  readonly promote: string;
+  readonly promoted: string;
 }
 
 /** @param runFolder COLLOQUY_HOME/run */
@@ -44,6 +50,8 @@ export function runFiles(runFolder: string): RunFiles {
     endpoints: join(runFolder, 'endpoints.json'),
     lock: join(runFolder, 'supervisor.lock'),
     ports: join(runFolder, 'ports.json'),
+    promote: join(runFolder, 'promote.json'),
+    promoted: join(runFolder, 'promoted.json'),
   };
 }
 

@@ -3,9 +3,13 @@ import { embeddedPostgres } from './embedded-postgres.ts';
 import { embeddedTemporal } from './embedded-temporal.ts';
 import { embeddedValkey } from './embedded-valkey.ts';
 import { postgresFault, redisFault } from './probes.ts';
+import { hasReplicas, startReplicatedPostgres } from './replicated-postgres.ts';
 import { prepareNamespace } from './temporal-namespace.ts';
+import { withTask } from './progress.ts';
 import type { EmbeddedService, ServiceContext } from './embedded-service.ts';
 import type { ProcessSet } from './process-set.ts';
+import type { ClusterEvents } from './replicated-postgres.ts';
+import type { PostgresCluster } from './postgres-cluster.ts';
 import type { RuntimeSettings } from './settings.ts';
 
 /** Longest that a service may take until it answers; a recovery after a crash counts too. */
@@ -13,6 +17,8 @@ const READY_TIMEOUT_MS = 60_000;
 
 export interface ServiceUrls {
   readonly databaseUrl: string;
+  /** The other nodes of the embedded database. */
+  readonly databaseReplicaUrls: readonly string[];
   readonly redisUrl: string;
   /** host:port */
   readonly temporalAddress: string;
@@ -23,11 +29,14 @@ export interface ServiceUrls {
 type ServiceSettings = Pick<
   RuntimeSettings,
   'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
->;
+> &
+  Partial<Pick<RuntimeSettings, 'numReplicas'>>;
 
 /** One service's part of a start: resolved and ready, or a throw that says in one line what is wrong. */
 export interface StartedServices {
   readonly postgres: Promise<string>;
+  /** The embedded PostgreSQL's nodes; null when it has one, or is not embedded. */
+  readonly cluster: Promise<PostgresCluster | null>;
   readonly redis: Promise<string>;
   readonly temporal: Promise<{ address: string; uiUrl: string | null }>;
 }
@@ -37,6 +46,7 @@ export function startServices(
   settings: ServiceSettings,
   context: ServiceContext,
   processes: ProcessSet,
+  events: ClusterEvents = { tell: () => undefined, onPrimary: () => undefined },
 ): StartedServices {
   const start = async (
     title: string,
@@ -49,11 +59,21 @@ export function startServices(
     context.progress.done(title);
     return service;
   };
+  const cluster = async (): Promise<PostgresCluster | null> => {
+    const { databaseUrl, numReplicas = 0 } = settings;
+    if (databaseUrl !== null || (numReplicas === 0 && !hasReplicas(context.home))) return null;
+    const first = await embeddedPostgres(context);
+    return withTask(context.progress, `PostgreSQL with ${numReplicas} replicas`, () =>
+      startReplicatedPostgres(first, context, processes, numReplicas, events),
+    );
+  };
+  const replicated = cluster();
   const postgres = async (): Promise<string> => {
     const { databaseUrl } = settings;
-    if (databaseUrl === null)
-      return (await start('PostgreSQL', () => embeddedPostgres(context))).url;
-    return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+    if (databaseUrl !== null)
+      return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+    const primary = (await replicated)?.primary;
+    return primary?.url ?? (await start('PostgreSQL', () => embeddedPostgres(context))).url;
   };
   const redis = async (): Promise<string> => {
     const { redisUrl } = settings;
@@ -69,18 +89,21 @@ export function startServices(
     await prepareNamespace(temporalAddress, temporalNamespace);
     return { address: temporalAddress, uiUrl: null };
   };
-  return { postgres: postgres(), redis: redis(), temporal: temporal() };
+  return { postgres: postgres(), cluster: replicated, redis: redis(), temporal: temporal() };
 }
 
 /** Waits for all three. @throws the first fault */
 export async function whenServicesReady(started: StartedServices): Promise<ServiceUrls> {
-  const [databaseUrl, redisUrl, temporal] = await Promise.all([
+  const [databaseUrl, cluster, redisUrl, temporal] = await Promise.all([
     started.postgres,
+    started.cluster,
     started.redis,
     started.temporal,
   ]);
+  const databaseUrls = cluster?.nodes.map(({ url }) => url) ?? [];
   return {
     databaseUrl,
+    databaseReplicaUrls: databaseUrls.filter((url) => url !== databaseUrl),
     redisUrl,
     temporalAddress: temporal.address,
     temporalUiUrl: temporal.uiUrl,

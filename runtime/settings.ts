@@ -8,6 +8,8 @@ export interface RuntimeSettings {
   readonly home: string;
   readonly catalogPath: string;
   readonly numGateways: number;
+  /** Standbys of the embedded PostgreSQL. */
+  readonly numReplicas: number;
   /** Pool → number of inference workers; pools that are not named have one. */
   readonly numWorkers: ReadonlyMap<string, number>;
   /** Replacements of embedded services; null = embedded. */
@@ -63,6 +65,7 @@ export function readSettings(
     args: [...argv],
     options: {
       gateways: { type: 'string', default: '1' },
+      replicas: { type: 'string', default: '0' },
       workers: { type: 'string', multiple: true, default: [] },
     },
   });
@@ -77,6 +80,7 @@ export function readSettings(
     home: resolve(variables.COLLOQUY_HOME),
     catalogPath: resolve(variables.CATALOG_PATH),
     numGateways: count('--gateways', values.gateways, 1),
+    numReplicas: replicas(values.replicas, variables.DATABASE_URL),
     numWorkers: new Map(values.workers.map(workerCount)),
     databaseUrl: variables.DATABASE_URL,
     redisUrl: variables.REDIS_URL,
@@ -89,6 +93,18 @@ export function readSettings(
   });
 }
 
+/** As many standbys as the primary has senders for, less one for a copy. */
+const MAX_REPLICAS = 4;
+
+function replicas(text: string, databaseUrl: string | null): number {
+  const number = count('--replicas', text, 0, MAX_REPLICAS);
+  if (number > 0 && databaseUrl !== null)
+    throw new Error(
+      '--replicas is for the embedded PostgreSQL; with DATABASE_URL, name the other nodes in DATABASE_REPLICA_URLS.',
+    );
+  return number;
+}
+
 function workerCount(text: string): [string, number] {
   const [pool, number, ...rest] = text.split('=');
   if (pool === undefined || pool === '' || number === undefined || rest.length > 0) {
@@ -97,10 +113,8 @@ function workerCount(text: string): [string, number] {
   return [pool, count(`--workers ${pool}`, number, 0)];
 }
 
-function count(flag: string, text: string, min: number): number {
+function count(flag: string, text: string, min: number, max = MAX_PROCESSES): number {
   const value = Number(text);
-  if (/^\d+$/.test(text) && value >= min && value <= MAX_PROCESSES) return value;
-  throw new Error(
-    `${flag} takes a whole number from ${min} to ${MAX_PROCESSES}; received "${text}".`,
-  );
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+  throw new Error(`${flag} takes a whole number from ${min} to ${max}; received "${text}".`);
 }

@@ -165,7 +165,8 @@ export class SupervisedProcess {
   private onDeath(): void {
     this.deathsInAll += 1;
     this.deathsInARow = Date.now() - this.startedAt >= HEALTHY_LIFE_MS ? 1 : this.deathsInARow + 1;
-    this.timer = setTimeout(() => this.start(), backOffMs(this.deathsInARow));
+    if (this.spec.onDeath?.() !== false)
+      this.timer = setTimeout(() => this.start(), backOffMs(this.deathsInARow));
     this.setState('backing-off');
   }
 

@@ -12,9 +12,11 @@ import { ProcessSet } from './process-set.ts';
 import { clearRunFiles, readProcesses, runFiles, writeEndpoints } from './run-files.ts';
 import { demoTokens } from './secrets.ts';
 import { startServices, whenServicesReady } from './services.ts';
+import { serveOrders } from './promotion.ts';
 import { planProcesses } from './topology.ts';
 import { ensureEncoderWeights, ensureWeights } from './weights.ts';
 import type { HomeFolder } from './home-folder.ts';
+import type { PostgresCluster } from './postgres-cluster.ts';
 import type { DemoTokens } from './secrets.ts';
 import type { Endpoints, RunFiles } from './run-files.ts';
 import type { PlannedProcess } from './topology.ts';
@@ -55,6 +57,9 @@ export class Supervisor {
   private readonly abort = new AbortController();
   private releaseLock: (() => void) | null = null;
   private processes: ProcessSet | null = null;
+  private cluster: PostgresCluster | null = null;
+  private endpoints: Endpoints | null = null;
+  private stopOrders: () => void = () => undefined;
   private stopping: Promise<void> | null = null;
   private restarting: Promise<void> | null = null;
 
@@ -98,7 +103,10 @@ export class Supervisor {
       env: this.env,
       signal: this.abort.signal,
     };
-    const started = startServices(settings, context, this.processes);
+    const started = startServices(settings, context, this.processes, {
+      tell: (text) => progress.line(text),
+      onPrimary: ({ url }) => this.movePrimary(url),
+    });
     const tokens = demoTokens(this.home.secrets);
     const database = started.postgres.then((url) =>
       withTask(progress, 'database schema', () =>
@@ -113,15 +121,28 @@ export class Supervisor {
       ensureEncoderWeights(this.home, context),
     ]);
     const gateways = await this.startProcesses(plan, services);
-    const endpoints = this.endpoints(gateways, services, tokens, users);
-    writeEndpoints(this.files.endpoints, endpoints);
-    return endpoints;
+    this.cluster = await started.cluster;
+    this.stopOrders = serveOrders(this.files, this.cluster);
+    // A promotion may have come since.
+    const databaseUrl = this.cluster?.primary.url ?? services.databaseUrl;
+    this.endpoints = this.endpointsOf(gateways, { ...services, databaseUrl }, tokens, users);
+    writeEndpoints(this.files.endpoints, this.endpoints);
+    return this.endpoints;
+  }
+
+  /** Our processes find the new primary themselves; whoever reads the file does by it. */
+  private movePrimary(postgres: string): void {
+    if (this.endpoints === null) return;
+    this.endpoints = { ...this.endpoints, postgres };
+    writeEndpoints(this.files.endpoints, this.endpoints);
   }
 
   /** Stops everything in order and frees the home. Idempotent; also ends a start that is still under way. */
   stop(): Promise<void> {
     this.stopping ??= (async () => {
       this.abort.abort();
+      this.stopOrders();
+      await this.cluster?.stop();
       await this.processes?.stop();
       if (this.releaseLock === null) return; // another start owns this home's files
       clearRunFiles(this.files);
@@ -167,6 +188,9 @@ export class Supervisor {
     const env = {
       ...this.env,
       DATABASE_URL: services.databaseUrl,
+      ...(services.databaseReplicaUrls.length === 0
+        ? {}
+        : { DATABASE_REPLICA_URLS: services.databaseReplicaUrls.join(',') }),
       REDIS_URL: services.redisUrl,
       TEMPORAL_ADDRESS: services.temporalAddress,
     };
@@ -212,7 +236,7 @@ export class Supervisor {
     return port;
   }
 
-  private endpoints(
+  private endpointsOf(
     gateways: readonly string[],
     services: ServiceUrls,
     tokens: DemoTokens,
@@ -224,6 +248,9 @@ export class Supervisor {
       temporal: services.temporalAddress,
       temporal_ui: services.temporalUiUrl,
       postgres: services.databaseUrl,
+      ...(this.cluster === null
+        ? {}
+        : { postgres_nodes: this.cluster.nodes.map(({ name, url }) => ({ name, url })) }),
       redis: services.redisUrl,
       tokens,
       users,

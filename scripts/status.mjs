@@ -34,10 +34,10 @@ if (status === null || status.supervisorPid === null) {
 }
 
 function show(processes) {
-  const rows = processes.map(({ entry, state }) => [
+  const rows = processes.map(({ entry, state, role }) => [
     entry.name,
     entry.kind,
-    state,
+    role === undefined ? state : `${state} (${role})`,
     String(entry.pid),
     entry.log,
   ]);

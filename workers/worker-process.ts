@@ -1,9 +1,9 @@
 // What every worker process adds to process/start: stores, Temporal, operator endpoints, the order of stopping. Entries
 // add their activities.
 import type { NativeConnection, Worker } from '@temporalio/worker';
-import { createPool } from '../postgres/pool.ts';
-import { singleStore } from '../postgres/stores.ts';
+import { isWritable, openStores } from '../postgres/open-stores.ts';
 import type { Stores } from '../postgres/stores.ts';
+import { storeInstruments } from '../process/metrics.ts';
 import { serveOperatorEndpoints } from '../process/operator-endpoints.ts';
 import { projectPath } from '../process/paths.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
@@ -13,6 +13,7 @@ import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts'
 import { ProcessLeases } from '../redis/process-leases.ts';
 import { connectRedis, servesAll } from '../redis/connection.ts';
 import type { Redis } from '../redis/connection.ts';
+import { RedisWriteMarks } from '../redis/write-marks.ts';
 
 export interface WorkerProcess extends StartedProcess {
   readonly stores: Stores;
@@ -27,17 +28,19 @@ export interface WorkerProcess extends StartedProcess {
 export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const started = startProcess(kind, process.env);
   const { config, identity, logger, shutdown, metrics } = started;
-  const db = createPool(config.postgres, (error) =>
-    logger.warn({ error }, 'an idle database connection broke'),
-  );
-  const stores = singleStore(db);
-  shutdown.onStop('postgres', () => stores.end());
   const redis = connectRedis({
     url: config.redis.url,
     scriptsFolder: projectPath('redis', 'lua'),
     onError: (error) => logger.warn({ error }, 'redis connection error'),
   });
   shutdown.onStop('redis', () => redis.disconnect());
+  const stores = openStores({
+    settings: config.postgres,
+    marks: new RedisWriteMarks(redis),
+    onError: (error) => logger.warn({ error }, 'an idle database connection broke'),
+    ...storeInstruments(metrics),
+  });
+  shutdown.onStop('postgres', () => stores.end());
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(config.temporal);
   shutdown.onStop('temporal', () => temporal.close());
@@ -51,7 +54,7 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
 
   const run = async (worker: Worker, isAlive: () => boolean = () => true): Promise<void> => {
     const ready = {
-      postgres: async () => (await db.query('select 1')).rowCount === 1,
+      postgres: () => isWritable(stores.directory),
       redis: () => servesAll(redis),
       worker: () => worker.getState() === 'RUNNING',
     };

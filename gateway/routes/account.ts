@@ -27,7 +27,7 @@ export function addAccountRoutes(router: Router, { stores, catalog }: GatewayDep
   router.get('/v1/usage', async (request, response) => {
     noQuery.parse(request.query);
     const { userId } = principalOf(response);
-    const report = await usageOf(stores.primaryOf(userId), userId);
+    const report = await usageOf(await stores.readerOf(userId, null), userId);
     response.json({
       ...wireTotals(report),
       by_model: report.byModel.map((each) => ({ model: each.model, ...wireTotals(each) })),

@@ -33,7 +33,7 @@ export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
   router.get('/v1/users/:user/memory', async (request, response) => {
     noQuery.parse(request.query);
     const userId = ownUserId(request, response);
-    response.json(wireFacts(await listFacts(stores.primaryOf(userId), userId)));
+    response.json(wireFacts(await listFacts(await stores.readerOf(userId, null), userId)));
   });
 
   router.patch('/v1/users/:user/memory', async (request, response) => {
@@ -65,7 +65,9 @@ export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
   router.get('/v1/users/:user/settings', async (request, response) => {
     noQuery.parse(request.query);
     const userId = ownUserId(request, response);
-    response.json(wireSettings(await findUserSettings(stores.primaryOf(userId), userId)));
+    response.json(
+      wireSettings(await findUserSettings(await stores.readerOf(userId, null), userId)),
+    );
   });
 
   router.patch('/v1/users/:user/settings', async (request, response) => {

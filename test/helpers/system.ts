@@ -16,6 +16,8 @@ export interface SystemOptions {
   readonly gateways?: number;
   /** Pool → number of inference workers; default 1 each. */
   readonly workers?: Readonly<Record<string, number>>;
+  /** Standbys of the embedded PostgreSQL; default 0. */
+  readonly replicas?: number;
   /** Variables on top of the test's own; PORT is 0 unless given. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -72,6 +74,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
   };
   const flags = [
     ...(options.gateways === undefined ? [] : ['--gateways', String(options.gateways)]),
+    ...(options.replicas === undefined ? [] : ['--replicas', String(options.replicas)]),
     ...Object.entries(options.workers ?? {}).flatMap(([pool, count]) => [
       '--workers',
       `${pool}=${count}`,
