@@ -64,40 +64,45 @@ export interface StoredMessage {
 
 /**
  * Stores the user turn of a request under its announced id and clears the text from the request (a regeneration has none),
- * and reads what the first steps ask, all in one statement. A repeat finds it stored and answers the same.
- * Null when the conversation is gone.
+ * and reads what the first steps ask, all in one statement; only where the text is stored already (a repeat, a regeneration)
+ * it is read by a second one. A repeat answers the same. Null when the conversation is gone.
  */
 export async function openTurn(db: Db, turnId: TurnId): Promise<OpenedTurn | null> {
-  const opened = await row<{
-    org_id: OrgId | null;
-    tier: string | null;
-    content: string | null;
-    parent_turn_id: TurnId | null;
-    user_turn_id: TurnId;
-    replaces_turn_id: TurnId | null;
-    version: number | null;
-    stored_at: Date;
-  }>(db, OPEN_TURN, [turnId]);
+  const opened = await row<OpenedRow>(db, OPEN_TURN, [turnId]);
   if (opened === null) return null;
   const { org_id: orgId, tier, content, parent_turn_id: parentTurnId, version } = opened;
-  return {
-    standing: orgId === null || tier === null ? null : { orgId, tier },
-    message: content === null ? null : { content, parentTurnId },
-    stored:
-      content === null || version === null
-        ? null
-        : {
-            version,
-            turn: {
-              ...NO_REPLY,
-              turnId: opened.user_turn_id,
-              content,
-              parentTurnId,
-              replacesTurnId: opened.replaces_turn_id,
-              createdAt: opened.stored_at,
-            },
-          },
+  const standing = orgId === null || tier === null ? null : { orgId, tier };
+  if (content === null || version === null)
+    return { standing, message: await storedMessage(db, opened), stored: null };
+  const turn: ShownTurn = {
+    ...NO_REPLY,
+    turnId: opened.user_turn_id,
+    content,
+    parentTurnId,
+    replacesTurnId: opened.replaces_turn_id,
+    createdAt: opened.stored_at,
   };
+  return { standing, message: { content, parentTurnId }, stored: { version, turn } };
+}
+
+interface OpenedRow {
+  org_id: OrgId | null;
+  tier: string | null;
+  content: string | null;
+  parent_turn_id: TurnId | null;
+  conversation_id: ConversationId;
+  user_turn_id: TurnId;
+  replaces_turn_id: TurnId | null;
+  version: number | null;
+  stored_at: Date;
+}
+
+async function storedMessage(
+  db: Db,
+  { conversation_id: conversationId, user_turn_id: turnId }: OpenedRow,
+): Promise<OpenedTurn['message']> {
+  const found = await findTurn(db, conversationId, turnId);
+  return found === null ? null : { content: found.content, parentTurnId: found.parentTurnId };
 }
 
 /** What a user turn has not. */
@@ -113,7 +118,7 @@ const NO_REPLY = {
   sampleIndex: null,
 } as const;
 
-// Each part sees the rows as they were before the statement: on the first call the text is in the request, later in `turns`.
+// Each part sees the rows as they were before the statement. It reads nothing of `turns`: a join would lock every month.
 // The lock makes it wait for a request that is being withdrawn, of which nothing may be stored. The conversation's is taken
 // first, as everywhere: a delete and a turn that ends take them in that order too.
 const OPEN_TURN = `
@@ -136,11 +141,9 @@ const OPEN_TURN = `
   ), cleared as (
     update turn_requests set content = null where turn_id = $1 and content is not null
   )
-  select u.org_id, u.tier, coalesce(t.content, r.content) as content,
-    case when r.is_regeneration then t.parent_turn_id else r.parent_turn_id end as parent_turn_id,
-    r.user_turn_id, r.replaces_turn_id, (select version from counted) as version, now() as stored_at
+  select u.org_id, u.tier, r.content, r.parent_turn_id, r.conversation_id, r.user_turn_id, r.replaces_turn_id,
+    (select version from counted) as version, now() as stored_at
   from request r
-  left join turns t on t.conversation_id = r.conversation_id and t.turn_id = r.user_turn_id
   left join users u on u.user_id = r.user_id and u.user_id = r.owner_id and u.disabled_at is null`;
 
 /** One reply as it was delivered. */
