@@ -8,6 +8,7 @@ import { AppError } from '../contracts/errors.ts';
 import { newSummaryId } from '../contracts/ids.ts';
 import { summaryPrompt } from '../conversation/summary-prompt.ts';
 import type { SummarySource } from '../conversation/summary-prompt.ts';
+import { summaryText } from '../conversation/summary-text.ts';
 import type { Db } from '../postgres/pool.ts';
 import type { Stores } from '../postgres/stores.ts';
 import {
@@ -28,8 +29,8 @@ export interface SummariseDeps {
 
 /** Behind every turn: tiers have 1 … 5, and equal ones are served as they come. */
 const LEAST_URGENT = 6;
-/** Small models repeat themselves. */
-const REPETITION_PENALTY = 1.15;
+/** Small models repeat themselves. Of the output only: a summary is made of its source's words. */
+const FREQUENCY_PENALTY = 0.3;
 const HEARTBEAT_MS = 1000;
 
 export function createSummariseActivities(deps: SummariseDeps) {
@@ -72,7 +73,7 @@ function seqIdOf({ conversationId, level, firstTurnId, lastTurnId }: SummaryTask
   return `summary/${conversationId}/${level}/${firstTurnId}/${lastTurnId}`;
 }
 
-/** Greedy, so that a second try says the same. A summary that ran into its bound ends with its last whole sentence. */
+/** Greedy, so that a second try says the same. */
 async function write(
   model: ServedModel,
   sources: readonly SummarySource[],
@@ -89,7 +90,6 @@ async function write(
   if (promptTokenIds === null) return { text: '', tokenCount: 0 };
   const stream = model.createTextStream([]);
   let text = '';
-  let tokenCount = 0;
   const finish = await new Promise<SequenceFinish>((resolve) => {
     const abort = (): void => model.engine.abort(seqId);
     cancelled.addEventListener('abort', abort, { once: true });
@@ -104,7 +104,7 @@ async function write(
           topP: 1,
           topK: 0,
           seed: 0,
-          repetitionPenalty: REPETITION_PENALTY,
+          frequencyPenalty: FREQUENCY_PENALTY,
         },
         stopTokenIds: model.stopTokenIds,
         priority: LEAST_URGENT,
@@ -112,7 +112,6 @@ async function write(
       },
       {
         onTokens: (ids) => {
-          tokenCount += ids.length;
           for (const id of ids) text += stream.push(id);
         },
         onFinish: (end) => {
@@ -127,11 +126,11 @@ async function write(
       message: 'the summary was not finished',
       cause: 'error' in finish ? finish.error : undefined,
     });
-  const whole = (text + stream.end()).replaceAll('\0', '\uFFFD').trim();
-  return { text: finish.reason === 'stop' ? whole : wholeSentences(whole), tokenCount };
-}
-
-function wholeSentences(text: string): string {
-  const end = Math.max(...['. ', '! ', '? ', '.\n'].map((each) => text.lastIndexOf(each)));
-  return end <= 0 || /[.!?]$/u.test(text) ? text : text.slice(0, end + 1);
+  const written = (text + stream.end()).replaceAll('\0', '\uFFFD');
+  const lengthOf = (content: string): number =>
+    model.encodePrompt([{ role: 'user', content }]).length;
+  const nothing = lengthOf('');
+  const count = (each: string): number => lengthOf(each) - nothing;
+  const kept = summaryText(written, sources, count, maxTokens);
+  return { text: kept, tokenCount: count(kept) };
 }

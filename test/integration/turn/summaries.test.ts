@@ -21,7 +21,9 @@ const small = (catalog: Catalog): Catalog => ({
   ...catalog,
   prompt: { window_tokens: 160, summary_span: 2, summary_fan_out: 3, summary_tokens: 20 },
 });
-const SUMMARY = 'It was told.';
+const SUMMARY = 'A question, an answer.';
+/** Short enough to be made by a model that is held at its fourth token. */
+const EARLY = 'An answer.';
 const REPLY = 'my reply';
 /** A summary is asked with seed 0, a turn of the harness with seed 1. */
 const reply = (seed: number): string => (seed === 0 ? SUMMARY : REPLY);
@@ -140,7 +142,7 @@ describe('summaries', () => {
     let reach: () => void = () => undefined;
     const reached = new Promise<void>((resolve) => (reach = resolve));
     const dying = fakeServedModel({
-      reply: (seed) => (seed === 0 ? 'ok' : REPLY),
+      reply: (seed) => (seed === 0 ? EARLY : REPLY),
       beforeToken: async (index) => {
         if (index < 3) return;
         reach();
@@ -165,7 +167,7 @@ describe('summaries', () => {
 
     await run(await harness.accept(id, 'and now?', {}, turn.turnId));
     const next = textOf(heir.engine.requests.at(-1)?.promptTokenIds);
-    expect(next).toContain('- ok');
+    expect(next).toContain(`- ${EARLY}`);
     expect(next).not.toContain('question 0');
   });
 
