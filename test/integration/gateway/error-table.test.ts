@@ -64,6 +64,7 @@ function goodBody(route: RouteRow): string | undefined {
   if (route.body === undefined) return undefined;
   if (route.path.endsWith('/turns')) return '{"role":"user","content":"x"}';
   if (route.path.endsWith('/memory')) return '{"add":[]}';
+  if (route.path.endsWith('/settings')) return '{"memory_enabled":true}';
   return route.method === 'patch' ? '{"title":"x"}' : '{}';
 }
 
