@@ -113,9 +113,12 @@ describeWithChromium('chat page', () => {
     await chat.button('Write this answer again').click();
     await chat.answers.getByText('2 of 2').waitFor();
     await chat.ended();
-    await chat.button('Previous version of this answer').click();
+    await chat.button('Previous version of this answer').focus();
+    await chat.page.keyboard.press('Enter');
     await chat.answers.getByText('1 of 2').waitFor();
     expect(await chat.text()).toBe(first);
+    // At the end, and the keyboard is where it was.
+    expect(await focusedLabel()).toBe('Previous version of this answer');
     expect(answersOf(await stored())).toHaveLength(2);
   });
 

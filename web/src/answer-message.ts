@@ -1,5 +1,6 @@
 // An answer: markdown that may still grow, what became of it in words, and what it took in figures.
 import type { LiveTurn } from './app-state.ts';
+import { sameStep } from './branches.ts';
 import { copyButton } from './copy-button.ts';
 import { element, setText } from './dom.ts';
 import { iconButton } from './icons.ts';
@@ -95,8 +96,7 @@ function showFigures(figures: HTMLElement, { step }: MessageProps, ttftMs: numbe
 function isSame(before: MessageProps | null, next: MessageProps): boolean {
   return (
     before !== null &&
-    before.step.turn === next.step.turn &&
-    before.step.siblings.length === next.step.siblings.length &&
+    sameStep(before.step, next.step) &&
     before.live === next.live &&
     before.canAct === next.canAct &&
     next.live?.answer.link !== 'delayed'

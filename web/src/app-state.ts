@@ -2,7 +2,7 @@
 import type { Answer } from './answer.ts';
 import { answerTurns } from './answer.ts';
 import type { Conversation, Model, Turn } from './api-types.ts';
-import { visiblePath } from './branches.ts';
+import { isCutAmongVersions, visiblePath } from './branches.ts';
 import type { Choices, PathStep } from './branches.ts';
 
 /** A turn whose stream this page follows. */
@@ -110,5 +110,9 @@ export function mergeTurns(...lists: readonly (readonly Turn[])[]): Turn[] {
 }
 
 export function pathInView(state: AppState): PathStep[] {
-  return visiblePath(knownTurns(state.open, liveInView(state)), state.open.choices);
+  const { choices, nextCursor } = state.open;
+  const turns = knownTurns(state.open, liveInView(state));
+  const path = visiblePath(turns, choices);
+  if (nextCursor === null || !isCutAmongVersions(turns, path)) return path;
+  return path.map((step, index) => (index === 0 ? { ...step, isCut: true } : step));
 }

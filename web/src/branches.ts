@@ -6,6 +6,8 @@ export interface PathStep {
   readonly turn: Turn;
   /** All turns at this place, oldest first; `turn` is one of them. */
   readonly siblings: readonly Turn[];
+  /** There may be siblings on older pages that are not read yet, so which of how many it is is not known. */
+  readonly isCut: boolean;
 }
 
 /** Parent (ROOT for none) → the child that the reader chose. */
@@ -38,10 +40,56 @@ export function visiblePath(turns: readonly Turn[], choices: Choices): PathStep[
         (newest.get(each.turn_id) ?? '') > (newest.get(best.turn_id) ?? '') ? each : best,
       );
     for (const each of siblings) seen.add(each.turn_id);
-    path.push({ turn, siblings });
+    path.push({ turn, siblings, isCut: false });
     siblings = children.get(turn.turn_id) ?? [];
   }
   return path;
+}
+
+/**
+ * Whether the first turn of the path is known to have siblings of which some may be on older pages. Pages are read newest
+ * first and a turn is younger than its parent, so where the parent is read all siblings are.
+ */
+export function isCutAmongVersions(turns: readonly Turn[], path: readonly PathStep[]): boolean {
+  const [first] = path;
+  if (first === undefined) return false;
+  const known = new Set(turns.map(({ turn_id }) => turn_id));
+  const { parent_turn_id: parent } = first.turn;
+  if (parent !== null && known.has(parent)) return false;
+  return (
+    first.siblings.length > 1 ||
+    first.turn.index !== undefined ||
+    (first.turn.replaces_turn_id !== null && !known.has(first.turn.replaces_turn_id))
+  );
+}
+
+export interface Versions {
+  /** Which of how many. */
+  readonly words: string;
+  /** The neighbours; null at an end. */
+  readonly previous: string | null;
+  readonly next: string | null;
+}
+
+/** A step among its siblings; null when it has none. */
+export function versionsOf({ turn, siblings, isCut }: PathStep): Versions | null {
+  if (siblings.length < 2 && !isCut) return null;
+  const index = siblings.findIndex(({ turn_id }) => turn_id === turn.turn_id);
+  return {
+    words: isCut ? '…' : `${index + 1} of ${siblings.length}`,
+    previous: siblings[index - 1]?.turn_id ?? null,
+    next: siblings[index + 1]?.turn_id ?? null,
+  };
+}
+
+/** Whether two steps look the same. Turns are values: a changed one is another object. */
+export function sameStep(one: PathStep, other: PathStep): boolean {
+  return (
+    one.turn === other.turn &&
+    one.isCut === other.isCut &&
+    one.siblings.length === other.siblings.length &&
+    one.siblings.every(({ turn_id }, index) => turn_id === other.siblings[index]?.turn_id)
+  );
 }
 
 /** Choices that make the path pass through `turnId`. */

@@ -2,10 +2,14 @@
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import type { Conversation } from './api-types.ts';
-import { EMPTY_CONVERSATION, knownTurns, liveInView, mergeTurns } from './app-state.ts';
+import { EMPTY_CONVERSATION, knownTurns, liveInView, mergeTurns, pathInView } from './app-state.ts';
 import type { AppState } from './app-state.ts';
 import { choosing } from './branches.ts';
+import type { PathStep } from './branches.ts';
 import type { Store } from './store.ts';
+
+/** Older pages that are read in one go, at most, until they show what was asked for. */
+const MAX_PAGES = 10;
 
 export interface ConversationActionDeps {
   readonly api: ApiClient;
@@ -74,6 +78,25 @@ export function createConversationActions(deps: ConversationActionDeps): Convers
     });
   };
 
+  /** False when nothing was read. */
+  const readOlderPage = async (): Promise<boolean> => {
+    const { id, nextCursor } = store.get().open;
+    if (id === null || nextCursor === null) return false;
+    const page = await attempt(api.conversation(id, nextCursor));
+    const { open } = store.get();
+    if (page === null || open.id !== id || open.nextCursor !== nextCursor) return false;
+    store.set({
+      open: { ...open, turns: mergeTurns(page.turns, open.turns), nextCursor: page.next_cursor },
+    });
+    return true;
+  };
+  /** Reads older pages until `isEnough`: those of other branches show nothing. */
+  const readOlder = async (isEnough: () => boolean): Promise<void> => {
+    for (let pages = 0; pages < MAX_PAGES && !isEnough(); pages += 1)
+      if (!(await readOlderPage())) return;
+  };
+  const firstStep = (): PathStep | undefined => pathInView(store.get())[0];
+
   return {
     failed,
     refreshList: async () => {
@@ -112,19 +135,16 @@ export function createConversationActions(deps: ConversationActionDeps): Convers
         conversations.find(({ conversation_id }) => conversation_id === id)?.title ?? null;
       store.set({ open: { ...EMPTY_CONVERSATION, id, title, status: 'loading' }, notice: null });
       await load(id);
+      // Which of how many versions the first message is, is known when their parent is read.
+      if (store.get().open.id === id) await readOlder(() => firstStep()?.isCut !== true);
     },
     reload: async (id) => {
       if (store.get().open.id === id) await load(id);
     },
     loadOlderTurns: async () => {
-      const { id, nextCursor } = store.get().open;
-      if (id === null || nextCursor === null) return;
-      const page = await attempt(api.conversation(id, nextCursor));
-      const { open } = store.get();
-      if (page === null || open.id !== id || open.nextCursor !== nextCursor) return;
-      store.set({
-        open: { ...open, turns: mergeTurns(page.turns, open.turns), nextCursor: page.next_cursor },
-      });
+      const first = firstStep();
+      await readOlder(() => firstStep()?.turn.turn_id !== first?.turn.turn_id);
+      await readOlder(() => firstStep()?.isCut !== true);
     },
     choose: (turnId) => {
       const { open } = store.get();

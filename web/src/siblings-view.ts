@@ -1,5 +1,6 @@
 // `2 of 3` with arrows, under a message that was edited or an answer that was written again.
-import type { PathStep } from './branches.ts';
+import { versionsOf } from './branches.ts';
+import type { PathStep, Versions } from './branches.ts';
 import { element, setText } from './dom.ts';
 import { iconButton } from './icons.ts';
 
@@ -10,15 +11,12 @@ export interface SiblingsView {
 
 /** @param onChoose gets the turn to show instead */
 export function createSiblingsView(what: string, onChoose: (turnId: string) => void): SiblingsView {
-  let shown: PathStep | null = null;
-  const index = (): number =>
-    shown?.siblings.findIndex(({ turn_id }) => turn_id === shown?.turn.turn_id) ?? 0;
-  const go = (by: number): void => {
-    const next = shown?.siblings[index() + by];
-    if (next !== undefined) onChoose(next.turn_id);
+  let shown: Versions | null = null;
+  const go = (turnId: string | null | undefined): void => {
+    if (typeof turnId === 'string') onChoose(turnId);
   };
-  const previous = iconButton('left', `Previous version of ${what}`, () => go(-1));
-  const next = iconButton('right', `Next version of ${what}`, () => go(1));
+  const previous = iconButton('left', `Previous version of ${what}`, () => go(shown?.previous));
+  const next = iconButton('right', `Next version of ${what}`, () => go(shown?.next));
   const count = element('span', { class: 'siblings-count' });
   const root = element(
     'span',
@@ -30,11 +28,13 @@ export function createSiblingsView(what: string, onChoose: (turnId: string) => v
   return {
     element: root,
     update: (step) => {
-      shown = step;
-      root.hidden = step.siblings.length < 2;
-      setText(count, `${index() + 1} of ${step.siblings.length}`);
-      previous.disabled = index() === 0;
-      next.disabled = index() === step.siblings.length - 1;
+      shown = versionsOf(step);
+      root.hidden = shown === null;
+      if (shown === null) return;
+      setText(count, shown.words);
+      // Not `disabled`: who got to an end by keyboard would lose the button under it.
+      previous.setAttribute('aria-disabled', String(shown.previous === null));
+      next.setAttribute('aria-disabled', String(shown.next === null));
     },
   };
 }

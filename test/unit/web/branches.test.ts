@@ -1,5 +1,12 @@
 import fc from 'fast-check';
-import { choosing, lastAnswerOf, visiblePath } from '../../../web/src/branches.ts';
+import {
+  choosing,
+  isCutAmongVersions,
+  lastAnswerOf,
+  sameStep,
+  versionsOf,
+  visiblePath,
+} from '../../../web/src/branches.ts';
 import { turn } from './turns.ts';
 
 const ids = (path: ReturnType<typeof visiblePath>): string[] =>
@@ -83,6 +90,109 @@ describe('choosing', () => {
         expect(ids(visiblePath(turns, choosing(turns, NONE, aim)))).toContain(aim);
       }),
     );
+  });
+});
+
+describe('isCutAmongVersions', () => {
+  const cut = (turns: Parameters<typeof visiblePath>[0]): boolean =>
+    isCutAmongVersions(turns, visiblePath(turns, NONE));
+
+  it('is true when the first shown turn replaces one that is not read', () => {
+    expect(cut(TREE.slice(4))).toBe(true);
+  });
+
+  it('is true when the first shown turn has versions and their parent is not read: there may be older ones', () => {
+    expect(cut([turn('5', '1', { replaces_turn_id: '2' }), turn('2', '1')])).toBe(true);
+  });
+
+  it('is true when the first shown turn is one of several replies', () => {
+    const [, ...rest] = ['2', '3', '4'].map((id, index) =>
+      turn(id, '1', { index, role: 'assistant' }),
+    );
+    expect(cut(rest)).toBe(true);
+  });
+
+  it('is false when the first shown turn stands alone, or its parent is read: its versions came later', () => {
+    expect(cut(TREE.slice(2, 4))).toBe(false);
+    expect(cut(TREE)).toBe(false);
+    expect(cut([])).toBe(false);
+  });
+
+  it('is false for every part of a tree in which the first shown turn’s versions are all read', () => {
+    const trees = fc.array(fc.nat(), { minLength: 1, maxLength: 30 }).map((parents) =>
+      parents.map((seed, index) => {
+        const parent = index === 0 ? null : name(seed % index);
+        const older = parents
+          .map((each, at) => [name(at), at === 0 ? null : name(each % at)] as const)
+          .slice(0, index)
+          .findLast(([, of]) => of === parent);
+        return turn(name(index), parent, { replaces_turn_id: older?.[0] ?? null });
+      }),
+    );
+    fc.assert(
+      fc.property(trees, fc.nat(), (turns, seed) => {
+        const page = turns.slice(seed % turns.length);
+        const path = visiblePath(page, NONE);
+        const first = path[0];
+        if (first === undefined || isCutAmongVersions(page, path)) return;
+        const whole = turns.filter(
+          ({ parent_turn_id }) => parent_turn_id === first.turn.parent_turn_id,
+        );
+        expect(first.siblings.map(({ turn_id }) => turn_id)).toEqual(
+          whole.map(({ turn_id }) => turn_id),
+        );
+      }),
+    );
+  });
+});
+
+describe('versionsOf', () => {
+  const siblings = ['2', '5', '8'].map((id) => turn(id, '1'));
+  const at = (index: number, isCut = false): ReturnType<typeof versionsOf> =>
+    versionsOf({ turn: siblings[index] ?? turn('9', '1'), siblings, isCut });
+
+  it('says which of how many, and the neighbours', () => {
+    expect(at(0)).toEqual({ words: '1 of 3', previous: null, next: '5' });
+    expect(at(1)).toEqual({ words: '2 of 3', previous: '2', next: '8' });
+    expect(at(2)).toEqual({ words: '3 of 3', previous: '5', next: null });
+  });
+
+  it('says no number that is not known yet', () => {
+    expect(at(1, true)).toEqual({ words: '…', previous: '2', next: '8' });
+  });
+
+  it('is null for a turn without siblings', () => {
+    expect(
+      versionsOf({ turn: turn('2', '1'), siblings: [turn('2', '1')], isCut: false }),
+    ).toBeNull();
+  });
+
+  it('counts edits, answers written again and samples alike', () => {
+    const samples = [4, 5, 6].map((id, index) =>
+      turn(String(id), '3', { index, role: 'assistant' }),
+    );
+    const tree = [
+      turn('1', null),
+      turn('2', '1'),
+      turn('3', null, { replaces_turn_id: '1' }),
+      ...samples,
+      turn('7', '3', { role: 'assistant', replaces_turn_id: '4' }),
+    ];
+    expect(visiblePath(tree, NONE).map((step) => versionsOf(step)?.words)).toEqual([
+      '2 of 2',
+      '4 of 4',
+    ]);
+  });
+});
+
+describe('sameStep', () => {
+  it('tells steps apart whose versions have other ids: a reply got its name from the service', () => {
+    const [shown, pending, named] = [turn('2', '1'), turn('~answer', '1'), turn('3', '1')];
+    const before = { turn: shown, siblings: [shown, pending], isCut: false };
+    expect(sameStep(before, { ...before, siblings: [shown, pending] })).toBe(true);
+    expect(sameStep(before, { ...before, siblings: [shown, named] })).toBe(false);
+    expect(sameStep(before, { ...before, isCut: true })).toBe(false);
+    expect(sameStep(before, { ...before, turn: { ...shown } })).toBe(false);
   });
 });
 
