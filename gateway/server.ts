@@ -2,9 +2,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RuleModerator } from '../moderation/input-policy.ts';
-import { createPool } from '../postgres/pool.ts';
+import { openStores } from '../postgres/open-stores.ts';
 import { Silence } from '../postgres/silence.ts';
-import { impatientStores, singleStore } from '../postgres/stores.ts';
+import { impatientStores } from '../postgres/stores.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, startProcess } from '../process/start.ts';
@@ -40,10 +40,9 @@ main('gateway', async () => {
     'gateway',
     process.env,
   );
-  const db = createPool(config.postgres, (error) =>
-    logger.warn({ error }, 'an idle database connection broke'),
+  const stores = openStores(config.postgres, (error) =>
+    logger.warn({ error }, 'a database connection broke, or the shard map was not read'),
   );
-  const stores = singleStore(db);
   shutdown.onStop('postgres', () => stores.end());
   const onError = (error: Error): void => logger.warn({ error }, 'redis connection error');
   const redis = connectRedis({
@@ -105,7 +104,7 @@ main('gateway', async () => {
   });
   const silence = new Silence();
   const ready = {
-    postgres: async () => !silence.isSilent && (await db.query('select 1')).rowCount === 1,
+    postgres: async () => !silence.isSilent && (await stores.directory.query('select 1')).rowCount === 1,
     redis: () => servesAll(redis),
     temporal: async () => {
       await connection.workflowService.getSystemInfo({});

@@ -36,7 +36,8 @@ export function impatientStores(
   answerMs: number,
   onEnd?: (isAnswered: boolean) => void,
 ): Stores {
-  const wrapped = new Map<Pool, Pool>();
+  // Weakly: stores of several databases give a pool of its own for each owner.
+  const wrapped = new WeakMap<Pool, Pool>();
   const wrap = (pool: Pool): Pool => {
     const known = wrapped.get(pool) ?? impatient(pool, answerMs, onEnd);
     wrapped.set(pool, known);

@@ -61,13 +61,21 @@ export const ENVIRONMENT = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
     .describe('PostgreSQL 18 with pgvector.'),
+  DATABASE_SHARD_URLS: z
+    .string()
+    .regex(
+      /^(postgres(ql)?:\/\/[^,]*(,postgres(ql)?:\/\/[^,]*)*)?$/,
+      'must be postgres:// URLs, separated by commas',
+    )
+    .default('')
+    .describe('Databases of shards 1, 2, …, separated by commas; DATABASE_URL is shard 0.'),
   DATABASE_POOL_SIZE: z.coerce
     .number()
     .int()
     .min(1)
     .max(200)
     .default(10)
-    .describe('Connections per process.'),
+    .describe('Connections per process, to each database.'),
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
@@ -127,7 +135,13 @@ export interface Config {
     readonly drainMs: number;
   };
   readonly metricsPort: number;
-  readonly postgres: { readonly url: string; readonly poolSize: number };
+  readonly postgres: {
+    readonly url: string;
+    /** Shards 1, 2, …; none as a rule. */
+    readonly shardUrls: readonly string[];
+    /** Connections to each. */
+    readonly poolSize: number;
+  };
   readonly redis: { readonly url: string };
   readonly temporal: {
     readonly address: string;
@@ -174,7 +188,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       drainMs: each.DRAIN_MS,
     },
     metricsPort: each.METRICS_PORT,
-    postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
+    postgres: {
+      url: each.DATABASE_URL,
+      shardUrls: each.DATABASE_SHARD_URLS.split(',').filter((url) => url !== ''),
+      poolSize: each.DATABASE_POOL_SIZE,
+    },
     redis: { url: each.REDIS_URL },
     temporal: {
       address: each.TEMPORAL_ADDRESS,

@@ -24,6 +24,8 @@ export interface Endpoints {
   readonly temporal: string;
   readonly temporal_ui: string | null;
   readonly postgres: string;
+  /** Shards 1, 2, …, where there are several. */
+  readonly postgres_shards?: readonly string[];
   readonly redis: string;
   readonly tokens: DemoTokens;
   /** Tier → user id. */

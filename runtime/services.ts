@@ -1,5 +1,5 @@
 // PostgreSQL, Redis and Temporal of one system: each at its URL from the environment, else embedded.
-import { embeddedPostgres } from './embedded-postgres.ts';
+import { DIRECTORY_SETTINGS, embeddedPostgres } from './embedded-postgres.ts';
 import { embeddedTemporal } from './embedded-temporal.ts';
 import { embeddedValkey } from './embedded-valkey.ts';
 import { postgresFault, redisFault } from './probes.ts';
@@ -13,6 +13,8 @@ const READY_TIMEOUT_MS = 60_000;
 
 export interface ServiceUrls {
   readonly databaseUrl: string;
+  /** Shards 1, 2, …; none as a rule. */
+  readonly shardUrls: readonly string[];
   readonly redisUrl: string;
   /** host:port */
   readonly temporalAddress: string;
@@ -22,17 +24,21 @@ export interface ServiceUrls {
 
 type ServiceSettings = Pick<
   RuntimeSettings,
-  'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
->;
+  'databaseUrl' | 'shardUrls' | 'numShards' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
+> & {
+  /** Of the embedded PostgreSQL, beside its own. */
+  readonly postgresSettings?: Readonly<Record<string, string>>;
+};
 
 /** One service's part of a start: resolved and ready, or a throw that says in one line what is wrong. */
 export interface StartedServices {
   readonly postgres: Promise<string>;
+  readonly shards: Promise<readonly string[]>;
   readonly redis: Promise<string>;
   readonly temporal: Promise<{ address: string; uiUrl: string | null }>;
 }
 
-/** Starts or checks all three at once; each promise resolves when that one is ready, so that others need not wait. */
+/** Starts or checks all of them at once; each promise resolves when that one is ready, so that others need not wait. */
 export function startServices(
   settings: ServiceSettings,
   context: ServiceContext,
@@ -50,10 +56,31 @@ export function startServices(
     return service;
   };
   const postgres = async (): Promise<string> => {
-    const { databaseUrl } = settings;
-    if (databaseUrl === null)
-      return (await start('PostgreSQL', () => embeddedPostgres(context))).url;
+    const { databaseUrl, numShards } = settings;
+    if (databaseUrl === null) {
+      const given = settings.postgresSettings ?? (numShards > 1 ? DIRECTORY_SETTINGS : {});
+      const service = await start('PostgreSQL', () =>
+        embeddedPostgres(context, { settings: given }),
+      );
+      return service.url;
+    }
     return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+  };
+  const shards = (): Promise<string[]> => {
+    const { databaseUrl, shardUrls, numShards } = settings;
+    if (databaseUrl !== null)
+      return Promise.all(
+        shardUrls.map(async (url) => checked('DATABASE_SHARD_URLS', url, await postgresFault(url))),
+      );
+    return Promise.all(
+      Array.from({ length: numShards - 1 }, async (_, index) => {
+        const name = `postgres-shard-${index + 1}`;
+        const service = await start(`PostgreSQL, shard ${index + 1}`, () =>
+          embeddedPostgres(context, { name }),
+        );
+        return service.url;
+      }),
+    );
   };
   const redis = async (): Promise<string> => {
     const { redisUrl } = settings;
@@ -69,18 +96,20 @@ export function startServices(
     await prepareNamespace(temporalAddress, temporalNamespace);
     return { address: temporalAddress, uiUrl: null };
   };
-  return { postgres: postgres(), redis: redis(), temporal: temporal() };
+  return { postgres: postgres(), shards: shards(), redis: redis(), temporal: temporal() };
 }
 
-/** Waits for all three. @throws the first fault */
+/** Waits for all of them. @throws the first fault */
 export async function whenServicesReady(started: StartedServices): Promise<ServiceUrls> {
-  const [databaseUrl, redisUrl, temporal] = await Promise.all([
+  const [databaseUrl, shardUrls, redisUrl, temporal] = await Promise.all([
     started.postgres,
+    started.shards,
     started.redis,
     started.temporal,
   ]);
   return {
     databaseUrl,
+    shardUrls,
     redisUrl,
     temporalAddress: temporal.address,
     temporalUiUrl: temporal.uiUrl,

@@ -39,6 +39,7 @@ export interface SupervisorOptions {
     databaseUrl: string,
     workingFolder: string,
     tokens: DemoTokens,
+    shardUrls: readonly string[],
   ) => Promise<Readonly<Record<string, string>>>;
   /** The processes to run instead of the catalogue's. */
   readonly plan?: readonly PlannedProcess[];
@@ -100,9 +101,9 @@ export class Supervisor {
     };
     const started = startServices(settings, context, this.processes);
     const tokens = demoTokens(this.home.secrets);
-    const database = started.postgres.then((url) =>
+    const database = Promise.all([started.postgres, started.shards]).then(([url, shardUrls]) =>
       withTask(progress, 'database schema', () =>
-        this.options.prepareDatabase(url, workingFolder, tokens),
+        this.options.prepareDatabase(url, workingFolder, tokens, shardUrls),
       ),
     );
     // All at once, and the first fault ends the start; the others' outcomes are then of no interest.
@@ -167,6 +168,7 @@ export class Supervisor {
     const env = {
       ...this.env,
       DATABASE_URL: services.databaseUrl,
+      DATABASE_SHARD_URLS: services.shardUrls.join(','),
       REDIS_URL: services.redisUrl,
       TEMPORAL_ADDRESS: services.temporalAddress,
     };
@@ -224,6 +226,7 @@ export class Supervisor {
       temporal: services.temporalAddress,
       temporal_ui: services.temporalUiUrl,
       postgres: services.databaseUrl,
+      ...(services.shardUrls.length === 0 ? {} : { postgres_shards: services.shardUrls }),
       redis: services.redisUrl,
       tokens,
       users,

@@ -1,8 +1,7 @@
 // What every worker process adds to process/start: stores, Temporal, operator endpoints, the order of stopping. Entries
 // add their activities.
 import type { NativeConnection, Worker } from '@temporalio/worker';
-import { createPool } from '../postgres/pool.ts';
-import { singleStore } from '../postgres/stores.ts';
+import { openStores } from '../postgres/open-stores.ts';
 import type { Stores } from '../postgres/stores.ts';
 import { serveOperatorEndpoints } from '../process/operator-endpoints.ts';
 import { projectPath } from '../process/paths.ts';
@@ -27,10 +26,9 @@ export interface WorkerProcess extends StartedProcess {
 export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const started = startProcess(kind, process.env);
   const { config, identity, logger, shutdown, metrics } = started;
-  const db = createPool(config.postgres, (error) =>
-    logger.warn({ error }, 'an idle database connection broke'),
+  const stores = openStores(config.postgres, (error) =>
+    logger.warn({ error }, 'a database connection broke, or the shard map was not read'),
   );
-  const stores = singleStore(db);
   shutdown.onStop('postgres', () => stores.end());
   const redis = connectRedis({
     url: config.redis.url,
@@ -51,7 +49,7 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
 
   const run = async (worker: Worker, isAlive: () => boolean = () => true): Promise<void> => {
     const ready = {
-      postgres: async () => (await db.query('select 1')).rowCount === 1,
+      postgres: async () => (await stores.directory.query('select 1')).rowCount === 1,
       redis: () => servesAll(redis),
       worker: () => worker.getState() === 'RUNNING',
     };
