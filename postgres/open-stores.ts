@@ -1,9 +1,11 @@
-// The stores of a process, from its configuration: one pool, or a set of nodes when replicas are named.
+// The stores of a process, from its configuration: one database as a rule, each with replicas when they are named; or
+// several shards, of which the first may have replicas.
 import type { WriteMarks } from '../contracts/write-marks.ts';
 import { NodeSet } from './node-set.ts';
 import { createPool, row } from './pool.ts';
 import type { Db } from './pool.ts';
 import { ReplicatedStore } from './replicated-store.ts';
+import { shardedStores } from './sharded-stores.ts';
 import { singleStore } from './stores.ts';
 import type { Stores } from './stores.ts';
 
@@ -12,30 +14,43 @@ export interface StoreOptions {
     readonly url: string;
     /** The other nodes of the same database, whichever is the primary. */
     readonly replicaUrls: readonly string[];
+    /** Shards 1, 2, …; `url` is shard 0. */
+    readonly shardUrls: readonly string[];
+    /** Connections to each node of each database. */
     readonly poolSize: number;
     readonly maxLagMs: number;
     readonly namedStatements: boolean;
   };
   readonly marks: WriteMarks;
-  /** An idle connection broke; it is replaced. */
-  readonly onError: (error: Error) => void;
+  /** An idle connection broke; it is replaced. Or a shard map could not be read; it is read again. */
+  readonly onError: (error: unknown) => void;
   /** Which kind of node has answered a read that any might. */
   readonly onRead: (node: 'primary' | 'replica') => void;
   /** See NodeSetOptions. */
   readonly onLag: (node: string, seconds: number | null) => void;
 }
 
-export function openStores({ settings, marks, onError, onRead, onLag }: StoreOptions): Stores {
+export function openStores(options: StoreOptions): Stores {
+  const { url, replicaUrls, shardUrls } = options.settings;
+  const first = replicaUrls.length === 0 ? openSingle(options, url) : openReplicated(options);
+  if (shardUrls.length === 0) return first;
+  const others = shardUrls.map((each) => openSingle(options, each));
+  return shardedStores([first, ...others], options.onError);
+}
+
+function openSingle({ settings, onError, onRead }: StoreOptions, url: string): Stores {
+  const { poolSize, namedStatements } = settings;
+  const single = singleStore(createPool({ url, poolSize, namedStatements }, onError));
+  const readerOf: Stores['readerOf'] = (userId, conversationId) => {
+    onRead('primary');
+    return single.readerOf(userId, conversationId);
+  };
+  return { ...single, readerOf };
+}
+
+function openReplicated({ settings, marks, onError, onRead, onLag }: StoreOptions): Stores {
   const { url, replicaUrls, poolSize, maxLagMs, namedStatements } = settings;
   const pool = { poolSize, namedStatements };
-  if (replicaUrls.length === 0) {
-    const single = singleStore(createPool({ ...pool, url }, onError));
-    const readerOf: Stores['readerOf'] = (userId, conversationId) => {
-      onRead('primary');
-      return single.readerOf(userId, conversationId);
-    };
-    return { ...single, readerOf };
-  }
   const urls = [url, ...replicaUrls];
   const set = new NodeSet({ name: 'main', urls, pool, maxLagMs, onError, onLag });
   const store = new ReplicatedStore({ set, marks, onRead });

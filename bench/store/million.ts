@@ -5,7 +5,7 @@ import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
 import { turnParams } from '../../contracts/turn-request.ts';
 import { findConversation, findConversationWithRunning } from '../../postgres/conversations.ts';
 import type { StoredConversation } from '../../postgres/conversations.ts';
-import { promptRows } from '../../postgres/conversation-prompt.ts';
+import { promptRequest, recentTurns } from '../../postgres/conversation-prompt.ts';
 import { historyPage } from '../../postgres/history.ts';
 import { row, rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
@@ -225,7 +225,8 @@ async function planRows(db: Pool, owner: Loaded, anyOf: () => ConversationId): P
     findTurn: (on) => findTurn(on, conversationId, activeTurnId),
     findReplies: (on) => findReplies(on, conversationId, activeTurnId),
     openTurn: (on) => openTurn(on, turnId),
-    promptRows: (on) => promptRows(on, { turnId, userTurnId: turnId, conversationId }, 400),
+    promptRequest: (on) => promptRequest(on, { turnId, conversationId }, false),
+    recentTurns: (on) => recentTurns(on, conversationId, turnId, 64, 4096),
     storeAssistantTurn: (on) => storeAssistantTurn(on, endOf(turnId)),
   };
   const found: PlanRow[] = [];

@@ -37,6 +37,8 @@ export async function startOwnServices(
   };
   const settings = {
     databaseUrl: null,
+    shardUrls: [],
+    numShards: 1,
     redisUrl: given['REDIS_URL'] ?? null,
     temporalAddress: given['TEMPORAL_ADDRESS'] ?? null,
     temporalNamespace: 'default',

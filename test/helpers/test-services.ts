@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import { loadCatalog } from '../../contracts/catalog.ts';
 import { valkeyCluster } from '../../runtime/deploy/valkey-cluster.ts';
+import { DIRECTORY_SETTINGS } from '../../runtime/embedded-postgres.ts';
 import { logPath } from '../../runtime/log-files.ts';
 import { PortBook } from '../../runtime/ports.ts';
 import { ProcessSet } from '../../runtime/process-set.ts';
@@ -47,6 +48,10 @@ export async function startTestServices(): Promise<RunningTestServices> {
     const fetch = { progress: SILENT, signal: new AbortController().signal };
     const settings = {
       databaseUrl: null,
+      shardUrls: [],
+      numShards: 1,
+      // Two databases of it may be shards to each other.
+      postgresSettings: DIRECTORY_SETTINGS,
       redisUrl: null,
       temporalAddress: null,
       temporalNamespace: 'default',

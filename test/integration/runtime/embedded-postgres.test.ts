@@ -38,7 +38,10 @@ describe('embeddedPostgres', () => {
       signal: new AbortController().signal,
       env: { PATH: process.env['PATH'] ?? '', COLLOQUY_HOME: home.root },
     };
-    const service = await embeddedPostgres(context, account, shared);
+    const service = await embeddedPostgres(context, {
+      ...(account === undefined ? {} : { account }),
+      sharedFolder: shared,
+    });
     const running = new SupervisedProcess(service.spec, () => undefined);
     running.start();
     try {
