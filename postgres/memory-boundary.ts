@@ -18,7 +18,7 @@ export async function idleConversations(
     db,
     `select conversation_id, user_id, active_turn_id from conversations
      where active_turn_id is not null and memory_through_turn_id is distinct from active_turn_id
-       and last_turn_at < now() - make_interval(secs => $1)
+       and last_turn_at < now() - make_interval(secs => $1) and serves_owner(user_id)
      order by last_turn_at limit $2`,
     [idleMs / 1000, limit],
   );

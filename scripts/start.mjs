@@ -11,11 +11,12 @@ import { packagesAreInstalled } from './packages.mjs';
 import { createProgress } from './progress.mjs';
 import { StepError } from './run-step.mjs';
 
-const USAGE = `npm start -- [--detach] [--gateways N] [--workers POOL=N]...
+const USAGE = `npm start -- [--detach] [--gateways N] [--workers POOL=N]... [--shards N]
 
   --detach          return once everything is ready; "npm stop" stops it
   --gateways N      number of gateways (default 1)
   --workers POOL=N  number of inference workers of a pool (default 1 each)
+  --shards N        number of databases that users are spread over (default 1; docs/sharding.md)
 
 Data lives in COLLOQUY_HOME (default .colloquy). DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded
 services; PORT is the gateway's port (default 8080, 0 = any). All other settings are in .env.example.`;
@@ -45,6 +46,7 @@ function readOptions() {
         detach: { type: 'boolean', default: false },
         gateways: { type: 'string' },
         workers: { type: 'string', multiple: true, default: [] },
+        shards: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
@@ -82,6 +84,7 @@ function run() {
   const flags = [
     ...(options.detach ? ['--detach'] : []),
     ...(options.gateways === undefined ? [] : ['--gateways', options.gateways]),
+    ...(options.shards === undefined ? [] : ['--shards', options.shards]),
     ...options.workers.flatMap((each) => ['--workers', each]),
   ];
   const log = supervisorLog();
