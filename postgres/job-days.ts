@@ -38,7 +38,7 @@ export async function countDay(db: Db, day: string): Promise<void> {
     `with own as (
        select * from ledger
        where turn_id >= uuidv7_floor($1::date::timestamp at time zone 'UTC')
-         and turn_id < uuidv7_floor(($1::date + 1)::timestamp at time zone 'UTC')
+         and turn_id < uuidv7_floor(($1::date + 1)::timestamp at time zone 'UTC') and serves_owner(user_id)
      ), outcomes as (
        select org_id, jsonb_object_agg(finish_reason, turns) as outcomes
        from (select org_id, finish_reason, count(*) as turns from own group by org_id, finish_reason) each

@@ -35,7 +35,7 @@ export async function staleWindow(
   const found = await row<{ count: number; through: string | null }>(
     db,
     `with scanned as (
-       select user_id, fact_id, embedding is null or embedding_model is distinct from $1 as is_stale
+       select user_id, fact_id, (embedding is null or embedding_model is distinct from $1) and serves_owner(user_id) as is_stale
        from user_memory where (user_id, fact_id) > ($2::uuid, $3::uuid)
        order by user_id, fact_id limit $4
      ), stale as (
@@ -65,7 +65,7 @@ export async function staleFacts(
     db,
     `select user_id, fact_id, text from user_memory
      where (user_id, fact_id) > ($2::uuid, $3::uuid) and (user_id, fact_id) <= ($4::uuid, $5::uuid)
-       and (embedding is null or embedding_model is distinct from $1)
+       and (embedding is null or embedding_model is distinct from $1) and serves_owner(user_id)
      order by user_id, fact_id limit $6`,
     [model, ...keysOf(after), ...keysOf(through), limit],
   );

@@ -46,7 +46,7 @@ export async function uncountedWindow(
   const found = await row<{ count: number; through: string | null }>(
     db,
     `with scanned as (
-       select conversation_id, turn_id, token_count is null as is_uncounted from turns
+       select conversation_id, turn_id, token_count is null and serves_owner(user_id) as is_uncounted from turns
        where turn_id >= uuidv7_floor($1::timestamptz) and turn_id < uuidv7_floor($2::timestamptz)
          and (conversation_id, turn_id) > ($3::uuid, $4::uuid)
        order by conversation_id, turn_id limit $5
@@ -89,7 +89,7 @@ export async function uncountedTurns(
      where t.turn_id >= uuidv7_floor($1::timestamptz) and t.turn_id < uuidv7_floor($2::timestamptz)
        and (t.conversation_id, t.turn_id) > ($3::uuid, $4::uuid)
        and (t.conversation_id, t.turn_id) <= ($5::uuid, $6::uuid)
-       and t.token_count is null
+       and t.token_count is null and serves_owner(t.user_id)
      order by t.conversation_id, t.turn_id limit $7`,
     [...boundsOf(month), ...keysOf(after), ...keysOf(through), limit],
   );

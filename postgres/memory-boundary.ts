@@ -42,7 +42,7 @@ const CLAIM = `
     where active_turn_id is not null and memory_through_turn_id is distinct from active_turn_id
       and (memory_through_turn_id is null or memory_through_turn_id < active_turn_id)
       and last_turn_at < now() - make_interval(secs => $1)
-      and (memory_claimed_until is null or memory_claimed_until < now())
+      and (memory_claimed_until is null or memory_claimed_until < now()) and serves_owner(user_id)
     order by last_turn_at limit $2 for update skip locked
   )
   returning conversation_id, user_id, active_turn_id, model`;

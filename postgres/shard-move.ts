@@ -137,8 +137,7 @@ async function handOver(ends: Ends, move: SlotMove, options: MoveOptions): Promi
   const tables = await copiedTables(source);
   let numChanges = 0;
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-    for (let some = CHANGES; some > FEW_CHANGES; numChanges += some)
-      some = await copyChanges(ends, move, tables);
+    numChanges += await catchUp(ends, move, tables);
     let heldSince = performance.now();
     const hasGone = await underLock(source, slot, async () => {
       heldSince = performance.now();
@@ -152,6 +151,21 @@ async function handOver(ends: Ends, move: SlotMove, options: MoveOptions): Promi
     if (hasGone) return { numRows, numChanges, heldMs: performance.now() - heldSince };
   }
   throw new Error(`Slot ${slot} is written faster than it can be copied; it stays where it is.`);
+}
+
+/** Copies changes until those that come meanwhile are few, or no fewer than those that came before. */
+async function catchUp(
+  ends: Ends,
+  move: SlotMove,
+  tables: readonly CopiedTable[],
+): Promise<number> {
+  let numChanges = 0;
+  for (let last = Infinity; ;) {
+    const some = await copyChanges(ends, move, tables);
+    numChanges += some;
+    if (some <= FEW_CHANGES || (some < CHANGES && some >= last)) return numChanges;
+    last = some;
+  }
 }
 
 /** Copies what the oldest changes are about, as it is now. @returns how many changes there were */

@@ -35,7 +35,7 @@ export async function claimUnsummarised(
 const CLAIM_UNSUMMARISED = `
   with changed as (
     select conversation_id, user_id, active_turn_id, model, summary_through_turn_id from conversations
-    where active_turn_id is not null and summary_seen_turn_id is distinct from active_turn_id
+    where active_turn_id is not null and summary_seen_turn_id is distinct from active_turn_id and serves_owner(user_id)
     order by last_turn_at limit $1 for update skip locked
   ), weighed as (
     select *, (

@@ -124,7 +124,8 @@ export async function openRequests(
 ): Promise<StoredRequest[]> {
   const stale = await rows<RequestRow>(
     db,
-    `${SELECT} where ended_at is null and created_at < now() - make_interval(secs => $1) order by created_at limit $2`,
+    `${SELECT} where ended_at is null and created_at < now() - make_interval(secs => $1) and serves_owner(user_id)
+     order by created_at limit $2`,
     [olderThanMs / 1000, limit],
   );
   return stale.map(toRequest);

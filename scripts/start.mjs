@@ -11,12 +11,13 @@ import { packagesAreInstalled } from './packages.mjs';
 import { createProgress } from './progress.mjs';
 import { StepError } from './run-step.mjs';
 
-const USAGE = `npm start -- [--detach] [--gateways N] [--workers POOL=N]... [--replicas N]
+const USAGE = `npm start -- [--detach] [--gateways N] [--workers POOL=N]... [--replicas N] [--shards N]
 
   --detach          return once everything is ready; "npm stop" stops it
   --gateways N      number of gateways (default 1)
   --workers POOL=N  number of inference workers of a pool (default 1 each)
   --replicas N      number of standbys of the embedded PostgreSQL (default 0)
+  --shards N        number of databases that users are spread over (default 1; docs/sharding.md)
 
 Data lives in COLLOQUY_HOME (default .colloquy). DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded
 services; PORT is the gateway's port (default 8080, 0 = any). All other settings are in .env.example.`;
@@ -47,6 +48,7 @@ function readOptions() {
         gateways: { type: 'string' },
         workers: { type: 'string', multiple: true, default: [] },
         replicas: { type: 'string' },
+        shards: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
@@ -84,6 +86,7 @@ function run() {
   const flags = [
     ...(options.detach ? ['--detach'] : []),
     ...(options.gateways === undefined ? [] : ['--gateways', options.gateways]),
+    ...(options.shards === undefined ? [] : ['--shards', options.shards]),
     ...options.workers.flatMap((each) => ['--workers', each]),
     ...(options.replicas === undefined ? [] : ['--replicas', options.replicas]),
   ];

@@ -15,7 +15,6 @@ import { promptRequest, recentTurns } from '../../postgres/conversation-prompt.t
 import { historyPage } from '../../postgres/history.ts';
 import { claimIdleConversations } from '../../postgres/memory-boundary.ts';
 import { changeFacts, listFacts } from '../../postgres/memory-facts.ts';
-import { openStores } from '../../postgres/open-stores.ts';
 import {
   acceptTurn,
   findRequestByKey,
@@ -31,7 +30,7 @@ import { usageOf } from '../../postgres/usage.ts';
 import type { Stores } from '../../postgres/stores.ts';
 import { newOwner, userIdIn } from '../helpers/owners.ts';
 import type { Owner } from '../helpers/owners.ts';
-import { createTestShards } from '../helpers/shards.ts';
+import { createTestShards, openTestStores } from '../helpers/shards.ts';
 import type { TestShards } from '../helpers/shards.ts';
 
 const PARAMS: TurnParams = {
@@ -198,9 +197,7 @@ describe('stores', () => {
 
   beforeAll(async () => {
     [shards, single] = [await createTestShards(2), await createTestShards(1)];
-    const open = ({ urls: [url = '', ...shardUrls] }: TestShards): Stores =>
-      openTestStores(url, shardUrls);
-    opened = { single: open(single), sharded: open(shards) };
+    opened = { single: openTestStores(single.urls, 3), sharded: openTestStores(shards.urls, 3) };
   });
 
   afterAll(async () => {

@@ -24,7 +24,7 @@ import { RedisTurnLog } from '../../redis/turn-log.ts';
 import { RedisTurnReaders } from '../../redis/turn-readers.ts';
 import { fakePromptEncoder } from './fake-served-model.ts';
 import { startTurnHarness } from './turn-harness.ts';
-import type { TurnHarness } from './turn-harness.ts';
+import type { HarnessOptions, TurnHarness } from './turn-harness.ts';
 
 export interface GatewayOptions {
   readonly catalog?: Catalog;
@@ -48,8 +48,8 @@ export interface GatewayHarness {
 
 export const MAX_BODY_BYTES = 64 * 1024;
 
-export async function startGatewayHarness(): Promise<GatewayHarness> {
-  const turns = await startTurnHarness();
+export async function startGatewayHarness(options: HarnessOptions = {}): Promise<GatewayHarness> {
+  const turns = await startTurnHarness(undefined, options);
   const tokens = {
     free: 'cq_free',
     paid: 'cq_paid',

@@ -1,6 +1,8 @@
 // Several databases of the test server as shards of one system.
 import { moveSlot } from '../../postgres/shard-move.ts';
 import { connectShards, disconnectShard } from '../../postgres/shard-setup.ts';
+import { openStores } from '../../postgres/open-stores.ts';
+import type { Stores } from '../../postgres/stores.ts';
 import { createTestDatabase } from './database.ts';
 import type { TestDatabase } from './database.ts';
 
@@ -27,4 +29,28 @@ export async function createTestShards(numShards: number): Promise<TestShards> {
       for (const database of databases) await database.drop();
     },
   };
+}
+
+/** A process's own view of them, as from its configuration. @param poolSize connections to each */
+export function openTestStores(
+  [url = '', ...shardUrls]: readonly string[],
+  poolSize: number,
+): Stores {
+  return openStores({
+    settings: {
+      url,
+      shardUrls,
+      replicaUrls: [],
+      poolSize,
+      maxLagMs: 10_000,
+      namedStatements: true,
+    },
+    marks: {
+      remember: () => Promise.reject(new Error('there are no replicas')),
+      recall: () => Promise.reject(new Error('there are no replicas')),
+    },
+    onError: () => undefined,
+    onRead: () => undefined,
+    onLag: () => undefined,
+  });
 }

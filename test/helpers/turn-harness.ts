@@ -10,7 +10,7 @@ import { loadCatalog, poolTaskQueue } from '../../contracts/catalog.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { ServedModel } from '../../contracts/engine.ts';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
-import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
+import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
 import { openData } from '../../contracts/open-entry.ts';
 import type { TaskLeases } from '../../contracts/process-leases.ts';
 import type { NumberedEntry } from '../../contracts/turn-events.ts';
@@ -22,9 +22,9 @@ import {
 } from '../../contracts/turn-workflow.ts';
 import type { PersistResult, TurnInput } from '../../contracts/turn-workflow.ts';
 import { RuleModerator } from '../../moderation/input-policy.ts';
-import { singleStore } from '../../postgres/stores.ts';
+import { slotOf } from '../../postgres/shard-slots.ts';
 import type { Stores } from '../../postgres/stores.ts';
-import { createPool, rows } from '../../postgres/pool.ts';
+import { rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
 import { acceptTurn } from '../../postgres/turn-requests.ts';
 import { createLogger } from '../../process/logger.ts';
@@ -40,13 +40,21 @@ import { RedisLimiter } from '../../redis/limiter.ts';
 import { RedisTurnLogReader } from '../../redis/turn-log-reader.ts';
 import { RedisTurnReaders } from '../../redis/turn-readers.ts';
 import { RedisTurnLogWriter } from '../../redis/turn-log-writer.ts';
-import { createTestDatabase } from './database.ts';
+import { newOwner, userIdIn } from './owners.ts';
 import { services } from './services.ts';
+import { createTestShards, openTestStores } from './shards.ts';
 
 export interface TurnHarness {
+  /** Where the harness's own user is written. */
   readonly db: Pool;
-  /** Of `db` alone. */
+  /** Of one database, or of as many shards as were asked for. */
   readonly stores: Stores;
+  /** The databases by shard; one as a rule. */
+  readonly databaseUrls: readonly string[];
+  /** Moves whatever slot the user is in. */
+  moveUser(userId: UserId, shard: number): Promise<void>;
+  /** Of whoever called newConversation(). */
+  readonly userId: UserId;
   readonly databaseUrl: string;
   readonly redis: Redis;
   readonly hub: ChannelHub;
@@ -96,14 +104,21 @@ const PARAMS: TurnParams = {
 /** Nothing is handed back: a lost worker is found by its heartbeats. */
 const NO_LEASES: TaskLeases = { hold: () => () => undefined };
 
+export interface HarnessOptions {
+  /** Databases; the harness's own user is on the last of them. */
+  readonly numShards?: number;
+}
+
 /** @param change edits the shipped catalogue */
 export async function startTurnHarness(
   change: (catalog: Catalog) => Catalog = (catalog) => catalog,
+  { numShards = 1 }: HarnessOptions = {},
 ): Promise<TurnHarness> {
   const { redisUrl, temporalAddress, workflowBundlePath } = services();
-  const database = await createTestDatabase();
+  const shards = await createTestShards(numShards);
+  const [directoryUrl = ''] = shards.urls;
   const logger = createLogger('test', { logLevel: 'fatal', processName: '' });
-  const db = createPool({ url: database.url, poolSize: 10 }, () => undefined);
+  const stores = openTestStores(shards.urls, 10);
   const redis = connectRedis({
     url: redisUrl,
     scriptsFolder: projectPath('redis', 'lua'),
@@ -123,7 +138,6 @@ export async function startTurnHarness(
   };
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(settings);
-  const stores = singleStore(db);
   const deps = {
     stores,
     catalog,
@@ -156,21 +170,16 @@ export async function startTurnHarness(
   };
   const stopTurns = await run(TURN_TASK_QUEUE, createTurnActivities(deps), true);
   const dispatch = createTurnDispatch({ connection: temporal, settings, catalog, isEager: true });
-  const [org] = await rows<{ org_id: OrgId }>(
-    db,
-    `insert into organisations (name) values ('harness') returning org_id`,
-  );
-  const [user] = await rows<{ user_id: UserId }>(
-    db,
-    `insert into users (org_id, name, tier) values ($1, 'harness', 'paid') returning user_id`,
-    [org?.org_id],
-  );
-  const userId = user?.user_id ?? (randomUUID() as UserId);
+  const { userId, orgId } = await newOwner(stores.directory, userIdIn(numShards - 1));
+  const db = stores.primaryOf(userId);
 
   return {
     db,
     stores,
-    databaseUrl: database.url,
+    databaseUrl: directoryUrl,
+    databaseUrls: shards.urls,
+    moveUser: (moved, shard) => shards.move(slotOf(moved), shard),
+    userId,
     redis,
     hub,
     turnLog,
@@ -184,7 +193,7 @@ export async function startTurnHarness(
       await rows(
         db,
         `insert into conversations (conversation_id, user_id, org_id, model, region) values ($1, $2, $3, 'colloquy-mini', 'local')`,
-        [id, userId, org?.org_id],
+        [id, userId, orgId],
       );
       return id;
     },
@@ -259,8 +268,8 @@ export async function startTurnHarness(
       await temporal.close();
       hub.close();
       redis.disconnect();
-      await db.end();
-      await database.drop();
+      await stores.end();
+      await shards.drop();
     },
   };
 }

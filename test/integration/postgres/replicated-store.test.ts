@@ -42,7 +42,14 @@ function processStores(reads: Reads, redisUrl = services().redisUrl): Stores {
   redisClients.push(redis);
   const [url = '', ...replicaUrls] = database.urls;
   const stores = openStores({
-    settings: { url, replicaUrls, shardUrls: [], poolSize: 10, maxLagMs: 10_000, namedStatements: true },
+    settings: {
+      url,
+      replicaUrls,
+      shardUrls: [],
+      poolSize: 10,
+      maxLagMs: 10_000,
+      namedStatements: true,
+    },
     marks: new RedisWriteMarks(redis),
     onError: () => undefined,
     onRead: (node) => (reads[node] += 1),

@@ -23,7 +23,7 @@ describe('slotOf', () => {
   });
 
   it('spreads ids of one moment evenly: no slot is far from its share', () => {
-    const counts = new Array<number>(NUM_SLOTS).fill(0);
+    const counts = Array.from({ length: NUM_SLOTS }, () => 0);
     for (const id of ids(51_200)) counts[slotOf(id)] = (counts[slotOf(id)] ?? 0) + 1;
     // 200 each, standard deviation 14: seven of them are never met by chance.
     expect(Math.min(...counts)).toBeGreaterThan(100);
