@@ -23,6 +23,8 @@ const REPLICATION_SETTINGS: Readonly<Record<string, string>> = {
   hot_standby: 'on',
   // Reads on a standby are not cancelled for what the primary cleans up.
   hot_standby_feedback: 'on',
+  // Giving the end of a table back to the disk locks it, on standbys too: for as long as the primary takes to commit, or to die.
+  vacuum_truncate: 'off',
 };
 
 export interface PostgresNode {

@@ -1,6 +1,6 @@
 // Three PostgreSQL nodes under real Patroni with docs/deploy/patroni.yml, and the etcd that they vote in: Debian's packages on the
 // embedded binaries.
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { answersOk } from '../../runtime/probes.ts';
 import { ensureWheel } from '../../runtime/wheels.ts';
 import { WHEELS } from '../../runtime/wheel-lock.ts';
 import { SILENT } from '../../runtime/progress.ts';
+import { signalTree } from './system-processes.ts';
 import { ROOT, sharedHome } from './test-home.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -98,7 +99,7 @@ export async function startPatroni(folder: string, ports: PortBook): Promise<Pat
   );
   const kill = (name: string): void => {
     const pid = children.get(name)?.pid;
-    if (pid !== undefined) treeOf(pid).forEach(killOne);
+    if (pid !== undefined) signalTree(pid, 'SIGKILL');
   };
   return {
     nodes,
@@ -130,21 +131,4 @@ async function prepareDatabase(url: string): Promise<void> {
   );
   await run('colloquy', 'create extension vector');
   await migrate(url, join(ROOT, 'migrations'));
-}
-
-function treeOf(pid: number): number[] {
-  try {
-    const children = execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' });
-    return [pid, ...children.trim().split('\n').map(Number).flatMap(treeOf)];
-  } catch {
-    return [pid];
-  }
-}
-
-function killOne(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended.
-  }
 }
