@@ -7,6 +7,8 @@ export interface RunningSystem {
   readonly gateway: string;
   readonly temporal: string;
   readonly postgres: string;
+  /** All nodes of the embedded PostgreSQL, when it has standbys. */
+  readonly postgres_nodes?: readonly { readonly name: string; readonly url: string }[];
   readonly redis: string;
   readonly tokens: Readonly<Record<string, string>>;
   readonly processes: readonly RunningProcess[];

@@ -15,36 +15,47 @@ export interface NodeView {
   readonly receivedLsn: number;
 }
 
-/** @throws AppError STORAGE_UNAVAILABLE */
-export async function lookAtNode(db: Db): Promise<NodeView> {
+/**
+ * @param last an earlier look over the same connection: it spares the server its control file, which is locked for as long as a
+ *   checkpoint or a promotion takes to reach the disk
+ * @throws AppError STORAGE_UNAVAILABLE
+ */
+export async function lookAtNode(db: Db, last: NodeView | null = null): Promise<NodeView> {
+  const known =
+    last === null ? await row<{ system_id: string; timeline: number }>(db, CONTROL) : null;
   const seen = await row<{
-    system_id: string;
     is_standby: boolean;
     is_streaming: boolean;
-    timeline: number;
+    timeline: number | null;
     lsn: number;
     received_lsn: number;
   }>(db, LOOK);
-  if (seen === null) throw new Error('a look without an answer');
+  const systemId = last?.systemId ?? known?.system_id;
+  const timeline = seen?.timeline ?? last?.position.timeline ?? known?.timeline;
+  if (seen === null || systemId === undefined || timeline === undefined)
+    throw new Error('a look without an answer');
   return {
-    systemId: seen.system_id,
+    systemId,
     isStandby: seen.is_standby,
     isStreaming: seen.is_streaming,
-    position: { timeline: seen.timeline, lsn: seen.lsn },
+    position: { timeline, lsn: seen.lsn },
     receivedLsn: seen.received_lsn,
   };
 }
 
-// A commit is acknowledged when it is flushed, so a primary is as far as its flushed log. A standby's timeline is the one it
-// receives; before it receives anything, the one of its last restart point, which may be an earlier one and never a later.
+// A standby that receives nothing is on the timeline of its last restart point, or on a later one that it was seen on.
+const CONTROL = `
+  select s.system_identifier::text as system_id, c.timeline_id as timeline
+  from pg_control_system() s, pg_control_checkpoint() c`;
+
+// A commit is acknowledged when it is flushed, so a primary is as far as its flushed log.
 const LOOK = `
-  select s.system_identifier::text as system_id, r.is_standby,
+  select r.is_standby,
     exists (select from pg_stat_wal_receiver where status = 'streaming') as is_streaming,
-    case when r.is_standby
-      then coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()))
+    case when r.is_standby then (select received_tli from pg_stat_wal_receiver)
       else ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::integer end as timeline,
     case when r.is_standby then coalesce(pg_last_wal_replay_lsn(), '0/0') else pg_current_wal_flush_lsn() end
       - '0/0'::pg_lsn as lsn,
     case when r.is_standby then coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')
       else pg_current_wal_flush_lsn() end - '0/0'::pg_lsn as received_lsn
-  from pg_control_system() s, (select pg_is_in_recovery() as is_standby) r`;
+  from (select pg_is_in_recovery() as is_standby) r`;

@@ -1,7 +1,8 @@
 // Watches one node over a connection of its own: the newest look at it, and none as soon as it does not answer in time.
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { lookAtNode } from './node-look.ts';
 import type { NodeView } from './node-look.ts';
+import { UnnamedClient } from './pool.ts';
 
 export interface TimedView extends NodeView {
   /** When the look began: the view is of then or later. Milliseconds of performance.now(). */
@@ -14,6 +15,8 @@ export class NodeWatch {
   readonly #answerMs: number;
   readonly #onView: () => void;
   #client: Client | null = null;
+  /** Over the present connection. */
+  #seen: NodeView | null = null;
   #view: TimedView | null = null;
   #running: Promise<TimedView | null> | null = null;
   #next: Promise<TimedView | null> | null = null;
@@ -63,7 +66,8 @@ export class NodeWatch {
     const askedAt = performance.now();
     try {
       const client = await this.#connected();
-      const view = await lookAtNode(client);
+      const view = await lookAtNode(client, this.#seen);
+      this.#seen = view;
       this.#view = { ...view, askedAt, tookMs: performance.now() - askedAt };
     } catch {
       this.#drop();
@@ -75,7 +79,8 @@ export class NodeWatch {
   async #connected(): Promise<Client> {
     if (this.#client !== null) return this.#client;
     if (this.#isEnded) throw new Error('The watch has ended.');
-    const client = new Client({
+    // Unnamed: there may be a PgBouncer between.
+    const client = new UnnamedClient({
       connectionString: this.#url,
       connectionTimeoutMillis: this.#answerMs,
       query_timeout: this.#answerMs,
@@ -97,6 +102,7 @@ export class NodeWatch {
   #drop(): void {
     const client = this.#client;
     this.#client = null;
+    this.#seen = null;
     this.#view = null;
     // Its server may hang: nobody waits for the goodbye.
     client?.end().catch(() => undefined);

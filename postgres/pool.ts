@@ -40,8 +40,8 @@ export function createPool(settings: PoolSettings, onError: (error: Error) => vo
   return pool;
 }
 
-/** Sends each statement as if it had no name: parsed and planned anew each time, and gone with its transaction. */
-class UnnamedClient extends Client {
+/** A connection that sends each statement as if it had no name: parsed and planned anew each time, and gone with its transaction. */
+export class UnnamedClient extends Client {
   // The signatures of pg's own query() cannot be repeated; whatever it was given goes on, less the name.
   override query(...args: unknown[]): never {
     const [first, ...rest] = args;

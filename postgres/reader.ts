@@ -9,6 +9,8 @@ import type { Db, Pool } from './pool.ts';
 /** A node that no look reaches any more is left for another one; one of which nothing is known yet after this long. */
 const UNKNOWN_MS = 300;
 const WATCH_MS = 25;
+/** Reads are answered within milliseconds: one that is not is asked of another node too. */
+const HEDGE_MS = 300;
 /** Without a bound of the caller's own; over the statement time-out of the server. */
 const LIMIT_MS = 12_000;
 /** Between rounds in which no node answered. */
@@ -30,20 +32,21 @@ export function reader(
     for (;;) {
       if (!set.hasPrimary) await set.lookAtReplicas();
       const primary = set.primary;
-      let fault: unknown;
-      for (const node of [...set.readers(need).filter((each) => each !== primary), primary]) {
-        if (leftMs() <= 0) break;
+      const nodes = [...set.readers(need).filter((each) => each !== primary), primary];
+      const answer = await firstAnswer(nodes, async (node) => {
         try {
-          const result = await whileThere(node, ask(node, asked, leftMs()));
-          onRead(node === primary ? 'primary' : 'replica');
-          return result;
+          const result = await whileThere(node, ask(node, asked, Math.max(1, leftMs())));
+          return { result, node };
         } catch (error) {
-          if (isOwnFault(error)) throw error;
-          fault = error;
-          set.suspect(node);
+          if (!isOwnFault(error)) set.suspect(node);
+          throw error;
         }
+      });
+      if ('node' in answer) {
+        onRead(answer.node === primary ? 'primary' : 'replica');
+        return answer.result;
       }
-      if (leftMs() <= PAUSE_MS) throw fault ?? new Error('no node has answered in time');
+      if (leftMs() <= PAUSE_MS) throw answer.fault;
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   };
@@ -68,6 +71,52 @@ export function readableAnyway(set: NodeSet, pool: Pool): Pool {
 
 const isPlainRead = (text: string): boolean =>
   /^\s*select\b/i.test(text) && !/\bfor (no key update|update|key share|share)\b/i.test(text);
+
+interface Answer {
+  readonly result: unknown;
+  readonly node: StoreNode;
+}
+
+/**
+ * Asks one node after the other, the next when the one before has failed or takes long: it may be held up by a lock or by its
+ * disk. The first answer counts; with none, the last fault. @throws whatever the statement itself is to blame for
+ */
+async function firstAnswer(
+  nodes: readonly StoreNode[],
+  askNode: (node: StoreNode) => Promise<Answer>,
+): Promise<Answer | { readonly fault: unknown }> {
+  let fault: unknown;
+  const asked: Promise<Answer | null>[] = [];
+  for (const node of nodes) {
+    const attempt = askNode(node).catch((error: unknown) => {
+      if (isOwnFault(error)) throw error;
+      fault = error;
+      return null;
+    });
+    asked.push(attempt);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), HEDGE_MS);
+    });
+    // Any of those that were asked before may still be the first.
+    const answer = await Promise.race([firstOf(asked), late]);
+    clearTimeout(timer);
+    if (answer !== null) return answer;
+  }
+  return (await firstOf(asked)) ?? { fault };
+}
+
+/** The first that is not null; null when all are. */
+function firstOf(attempts: readonly Promise<Answer | null>[]): Promise<Answer | null> {
+  return new Promise((resolve, reject) => {
+    let numOpen = attempts.length;
+    for (const attempt of attempts)
+      attempt.then((answer) => {
+        numOpen -= 1;
+        if (answer !== null || numOpen === 0) resolve(answer);
+      }, reject);
+  });
+}
 
 async function ask(node: StoreNode, asked: Asked, limitMs: number): Promise<unknown> {
   return node.pool.query({ ...asked, query_timeout: Math.ceil(limitMs) } as QueryConfig);

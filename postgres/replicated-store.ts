@@ -1,5 +1,6 @@
 // One database of several nodes: writes go to its primary and are remembered, reads go to any node that has what was
 // remembered. docs/decisions/0016-read-your-writes.md
+import { AppError } from '../contracts/errors.ts';
 import type { UserId } from '../contracts/ids.ts';
 import type { LogPosition, WriteMarks } from '../contracts/write-marks.ts';
 import { followingPool } from './following-pool.ts';
@@ -45,7 +46,7 @@ export class ReplicatedStore {
 
   /**
    * An owner's rows were changed and committed by other means than writerOf()'s pool. Resolves when no read can miss it.
-   * @throws Error when it could not be remembered: the change stands, and is not to be acknowledged
+   * @throws AppError STORAGE_UNAVAILABLE when it could not be remembered: the change stands, and is not to be acknowledged
    */
   async wrote(userId: UserId): Promise<void> {
     const { set, marks } = this.#options;
@@ -55,7 +56,7 @@ export class ReplicatedStore {
     } catch (error) {
       // Whoever reads may find an older mark: no node may be left that lacks the change.
       if (position === null || !(await this.#isEverywhere(position)))
-        throw new Error('a write could not be remembered', { cause: error });
+        throw new AppError('STORAGE_UNAVAILABLE', { cause: error });
     }
   }
 

@@ -32,7 +32,7 @@ export async function onNode<Result>(
 
 /** Null when the node does not answer. */
 export function viewOf(url: string): Promise<NodeView | null> {
-  return onNode(url, lookAtNode).catch(() => null);
+  return onNode(url, (client) => lookAtNode(client)).catch(() => null);
 }
 
 /** Standbys of a primary that stream, by application_name, and how far the furthest has flushed. */

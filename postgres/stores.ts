@@ -18,7 +18,8 @@ export interface Stores {
   readerOf(userId: UserId, conversationId: ConversationId | null): Promise<Db>;
   /**
    * An owner's rows were changed by other means than primaryOf()'s pool, or by somebody who may have died before others
-   * could know of it. Resolves when no reader can miss the change. @throws Error when it is not to be acknowledged
+   * could know of it. Resolves when no reader can miss the change.
+   * @throws AppError STORAGE_UNAVAILABLE when it is not to be acknowledged
    */
   wrote(userId: UserId): Promise<void>;
   end(): Promise<void>;

@@ -1,8 +1,8 @@
 // Data folders of the embedded PostgreSQL's nodes: how a standby's is made, by a copy of the primary or by rewinding a former
 // primary, and what says that a folder is a standby's. Knows nothing of who should follow whom.
 import { execFile } from 'node:child_process';
-import { appendFileSync, chownSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { appendFileSync, chownSync, existsSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { postgresSpec, postgresUrl } from './embedded-postgres.ts';
 import { asAccount } from './postgres-account.ts';
@@ -23,6 +23,8 @@ const REPLICATION_SETTINGS: Readonly<Record<string, string>> = {
   hot_standby: 'on',
   // Reads on a standby are not cancelled for what the primary cleans up.
   hot_standby_feedback: 'on',
+  // Giving the end of a table back to the disk locks it, on standbys too: for as long as the primary takes to commit, or to die.
+  vacuum_truncate: 'off',
 };
 
 export interface PostgresNode {
@@ -77,11 +79,11 @@ export class NodeFolders {
         ...['--dbname', withoutPassword(primary.conninfo(node.name))],
         ...['--pgdata', target, '--wal-method', 'stream', '--checkpoint', 'fast'],
       ]);
-      rmSync(node.data, { recursive: true, force: true });
+      await rm(node.data, { recursive: true, force: true });
       renameSync(target, node.data);
       this.follow(node, primary);
     } finally {
-      rmSync(draft, { recursive: true, force: true });
+      await rm(draft, { recursive: true, force: true });
     }
   }
 

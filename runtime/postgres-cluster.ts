@@ -191,7 +191,10 @@ export class PostgresCluster {
     while (!this.#isStopped && node.name !== this.primary.name) {
       const { primary } = this;
       try {
-        await folders.rewind(node, primary).catch(() => folders.copyPrimary(node, primary));
+        await folders.rewind(node, primary).catch((error: unknown) => {
+          tell(`${node.name} is copied anew: ${(error as Error).message}.`);
+          return folders.copyPrimary(node, primary);
+        });
         // Another change may have come meanwhile: it would follow the wrong one.
         if (primary === this.primary) break;
       } catch (error) {

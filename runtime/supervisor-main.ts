@@ -48,6 +48,11 @@ async function main(): Promise<void> {
     processName: 'supervisor',
   });
   let isReady = false;
+  /** Nobody may be watching. */
+  const line = (text: string): void => {
+    logger.info({ text }, 'told the operator');
+    progress.line(text);
+  };
   const onChange = (changed: SupervisedProcess): void => {
     metrics.observe(changed);
     const { name } = changed.spec;
@@ -60,14 +65,13 @@ async function main(): Promise<void> {
       },
       'process changed',
     );
-    if (isReady && changed.state === 'backing-off')
-      progress.line(`${name} died and is started again.`);
+    if (isReady && changed.state === 'backing-off') line(`${name} died and is started again.`);
   };
   const supervisor = new Supervisor({
     settings,
     env: process.env,
     workingFolder: process.cwd(),
-    progress,
+    progress: { ...progress, line },
     prepareDatabase,
     onChange,
   });

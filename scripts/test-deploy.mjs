@@ -1,12 +1,13 @@
-// `npm run test:deploy -- [temporal] [valkey-cluster] [nginx]`: the suites on set-ups of docs/deploy/, all of them or those
-// that are named. They take minutes, kill servers and need haproxy, nginx and Go, so `npm test` does not run them.
+// `npm run test:deploy -- [temporal] [valkey-cluster] [nginx] [postgres]`: the suites on set-ups of docs/deploy/, all of them or
+// those that are named. They take minutes, kill servers and need haproxy, nginx, Go, pgbouncer, patroni and etcd, so `npm test`
+// does not run them.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { ROOT } from './environment.mjs';
 import { createProgress } from './progress.mjs';
 
-const SUITES = ['temporal', 'valkey-cluster', 'nginx'];
+const SUITES = ['temporal', 'valkey-cluster', 'nginx', 'postgres'];
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !SUITES.includes(name));

@@ -1,6 +1,5 @@
 // An embedded PostgreSQL with standbys in a home of its own, kept as the supervisor keeps it, with our schema.
 import { randomUUID } from 'node:crypto';
-import { execFileSync } from 'node:child_process';
 import { Client } from 'pg';
 import { migrate } from '../../postgres/migrate.ts';
 import { embeddedPostgres } from '../../runtime/embedded-postgres.ts';
@@ -10,6 +9,7 @@ import { ProcessSet } from '../../runtime/process-set.ts';
 import { SILENT } from '../../runtime/progress.ts';
 import { startReplicatedPostgres } from '../../runtime/replicated-postgres.ts';
 import { runFiles } from '../../runtime/run-files.ts';
+import { signalTree } from './system-processes.ts';
 import { createTestHome, removeTestHome, ROOT } from './test-home.ts';
 import type { OrgId, UserId } from '../../contracts/ids.ts';
 import type { HomeFolder } from '../../runtime/home-folder.ts';
@@ -96,7 +96,7 @@ export async function startReplicatedDatabase(
     on,
     signal: (name, signal) => {
       const pid = processOf(name).identity?.pid;
-      if (pid !== undefined) for (const each of treeOf(pid)) trySignal(each, signal);
+      if (pid !== undefined) signalTree(pid, signal);
     },
     newUser: async () => {
       const [orgId, userId] = [randomUUID() as OrgId, randomUUID() as UserId];
@@ -113,22 +113,4 @@ export async function startReplicatedDatabase(
       removeTestHome(home);
     },
   };
-}
-
-/** A process, then its children: the parent first, or it would start others for those that end. */
-function treeOf(pid: number): number[] {
-  try {
-    const children = execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' });
-    return [pid, ...children.trim().split('\n').map(Number).flatMap(treeOf)];
-  } catch {
-    return [pid];
-  }
-}
-
-function trySignal(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It has ended.
-  }
 }

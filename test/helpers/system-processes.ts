@@ -148,7 +148,8 @@ async function gauge(
   return Number(found?.[1] ?? 0);
 }
 
-function signalTree(pid: number, signal: NodeJS.Signals): void {
+/** Signals a process and all that it spawned, the parent first; those that are gone are fine. */
+export function signalTree(pid: number, signal: NodeJS.Signals): void {
   for (const each of [pid, ...descendantsOf(pid)]) {
     try {
       process.kill(each, signal);

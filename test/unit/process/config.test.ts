@@ -20,6 +20,19 @@ describe('loadConfig', () => {
     expect(loadConfig({ ...NEEDED, PORT: '' }).http.port).toBe(8080);
   });
 
+  it('reads the other nodes of the database as a list, and refuses what is none without echoing it', () => {
+    const { replicaUrls } = loadConfig({
+      ...NEEDED,
+      DATABASE_REPLICA_URLS: 'postgres://u:pw@a/x,postgresql://u:pw@b/x',
+    }).postgres;
+    expect(replicaUrls).toEqual(['postgres://u:pw@a/x', 'postgresql://u:pw@b/x']);
+    expect(loadConfig(NEEDED).postgres.replicaUrls).toEqual([]);
+    const bad = (): unknown =>
+      loadConfig({ ...NEEDED, DATABASE_REPLICA_URLS: 'postgres://u:hush@a/x,b' });
+    expect(bad).toThrow('DATABASE_REPLICA_URLS');
+    expect(bad).not.toThrow('hush');
+  });
+
   it('lists every bad variable at once, and echoes no secret', () => {
     const load = (): unknown =>
       loadConfig({

@@ -29,6 +29,15 @@ describe('readSettings', () => {
     ]);
   });
 
+  it('takes standbys for the embedded PostgreSQL only, and no more than its primary can feed', () => {
+    expect(readSettings([], {}).numReplicas).toBe(0);
+    expect(readSettings(['--replicas', '2'], {}).numReplicas).toBe(2);
+    expect(() => readSettings(['--replicas', '5'], {})).toThrow(/from 0 to 4/);
+    expect(() => readSettings(['--replicas', '1'], { DATABASE_URL: 'postgres://db/x' })).toThrow(
+      /DATABASE_REPLICA_URLS/,
+    );
+  });
+
   it('takes empty variables for absent ones', () => {
     expect(readSettings([], { REDIS_URL: '', PORT: '' })).toMatchObject({
       redisUrl: null,

@@ -72,6 +72,20 @@ describe('SupervisedProcess', () => {
     expect(states).toEqual(['starting', 'ready', 'backing-off', 'starting', 'ready']);
   });
 
+  it('leaves a dead process down when its owner says so, until the owner starts it', async () => {
+    const asked: number[] = [];
+    const running = start([], { onDeath: () => asked.push(1) > 1 });
+    await running.whenReady(10_000);
+    running.kill();
+    await waitFor('it is dead', () => running.state === 'backing-off');
+    await new Promise((resolve) => setTimeout(resolve, 3 * backOffMs(1)));
+    expect([running.state, running.identity, asked]).toEqual(['backing-off', null, [1]]);
+    running.start();
+    await running.whenReady(10_000);
+    running.kill();
+    await waitFor('it comes back by itself', () => running.state === 'ready' && asked.length === 2);
+  });
+
   it('gives up a start that ends again and again, with the end of its log', async () => {
     const running = start(['--die']);
     await expect(running.whenReady(20_000)).rejects.toThrow(
