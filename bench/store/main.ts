@@ -84,6 +84,8 @@ async function main(): Promise<void> {
   const out = values.out ?? join(process.env['COLLOQUY_HOME'] ?? '.colloquy', 'bench');
   mkdirSync(out, { recursive: true });
   const stage = await startStage(10);
+  // A time-out's signal ends it like an error does: with its services.
+  process.once('SIGTERM', () => void stage.close().finally(() => process.exit(1)));
   try {
     await run(stage, new Report(out, `store-${name}`));
   } finally {
@@ -91,6 +93,4 @@ async function main(): Promise<void> {
   }
 }
 
-// A time-out's signal ends it like an error does: with its children.
-process.once('SIGTERM', () => process.exit(1));
 void main();

@@ -5,12 +5,9 @@ import type { RecentTurns } from '../../activities/recent-turns.ts';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
 import type { ShownTurn } from '../../contracts/shown-turn.ts';
-import {
-  deleteConversation,
-  findConversation,
-  insertConversation,
-} from '../../postgres/conversations.ts';
+import { deleteConversation, findConversation } from '../../postgres/conversations.ts';
 import type { StoredConversation } from '../../postgres/conversations.ts';
+import { rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
 import { acceptTurn } from '../../postgres/turn-requests.ts';
 import { openTurn, storeAssistantTurn } from '../../postgres/turns.ts';
@@ -119,17 +116,30 @@ class Storm {
     });
   }
 
-  /** Conversations of one turn each: a message and its reply. */
+  /** Conversations of a message and its reply each, as if they had been written one after the other. */
   async fill(): Promise<void> {
-    const { conversations } = this.#options;
-    await this.#together(8, Array.from({ length: conversations }), async () => {
-      const id = newConversationId();
-      const lengths = new Map([[0, 0]]);
-      this.#truths.set(id, { lengths, turnIds: [], isDeleted: false, writing: Promise.resolve() });
-      const rest = { model: 'm', region: 'local', systemPrompt: null, title: 'a storm' };
-      await insertConversation(this.#db, { conversationId: id, ...this.#owner, ...rest });
-      await this.#write(id, null);
-    });
+    const { userId, orgId } = this.#owner;
+    for (let left = this.#options.conversations; left > 0; left -= 1000) {
+      const made = Array.from({ length: Math.min(left, 1000) }, () => ({
+        id: newConversationId(),
+        turnIds: [newTurnId(), newTurnId()],
+      }));
+      for (const { id, turnIds } of made)
+        this.#truths.set(id, {
+          lengths: new Map([[2, 2]]),
+          turnIds: [...turnIds],
+          isDeleted: false,
+          writing: Promise.resolve(),
+        });
+      await rows(this.#db, FILL, [
+        userId,
+        orgId,
+        made.map(({ id }) => id),
+        made.map(({ turnIds }) => turnIds[0]),
+        made.map(({ turnIds }) => turnIds[1]),
+        endOf(newTurnId()).samples[0]?.content,
+      ]);
+    }
   }
 
   async run(): Promise<StormResult> {
@@ -219,18 +229,18 @@ class Storm {
     }
   }
 
-  /** A turn as the activities store it. @param process whose cache hears of it; null before the storm */
-  #write(id: ConversationId, process: number | null): Promise<void> {
+  /** A turn as the activities store it. @param process whose cache hears of it */
+  #write(id: ConversationId, process: number): Promise<void> {
     const truth = this.#truths.get(id);
     if (truth === undefined) return Promise.resolve();
     truth.writing = truth.writing.then(() => this.#writeNow(id, truth, process));
     return truth.writing;
   }
 
-  async #writeNow(id: ConversationId, truth: Truth, process: number | null): Promise<void> {
+  async #writeNow(id: ConversationId, truth: Truth, process: number): Promise<void> {
     const conversation = await findConversation(this.#db, this.#owner.userId, id);
     if (conversation === null) return;
-    const cache = process === null ? undefined : this.#processes[process]?.cache;
+    const cache = this.#processes[process]?.cache;
     const append = (version: number, turns: readonly ShownTurn[]): void => {
       truth.turnIds.push(...turns.map(({ turnId }) => turnId));
       truth.lengths.set(version, truth.turnIds.length);
@@ -298,6 +308,18 @@ class Storm {
     );
   }
 }
+
+const FILL = `
+  with given as (
+    select * from unnest($3::uuid[], $4::uuid[], $5::uuid[]) as g(id, message, reply)
+  ), made as (
+    insert into conversations (conversation_id, user_id, org_id, model, region, title, active_turn_id, last_turn_id, version,
+      memory_through_turn_id)
+    select id, $1, $2, 'm', 'local', 'a storm', reply, reply, 2, reply from given
+  )
+  insert into turns (turn_id, conversation_id, user_id, role, content, parent_turn_id)
+  select message, id, $1, 'user', 'a message', null from given
+  union all select reply, id, $1, 'assistant', $6, message from given`;
 
 function shuffled<Item>(items: readonly Item[], random: () => number): Item[] {
   return items

@@ -148,6 +148,19 @@ async function expectHit(cache: RedisConversationCache, id: ConversationId, vers
   throw new Error('it is not cached');
 }
 
+it('waits a moment for what another reader loads, and reads the store itself when that never comes', async () => {
+  const cache = new RedisConversationCache(connect(), roomy);
+  const [comes, lost] = [await stored(cache), await stored(cache)];
+  const lease = await cache.get(comes.id, 2);
+  const waiting = comes.read();
+  const turns = [SOME_TURN];
+  if (lease.kind !== 'hit')
+    await cache.put(comes.id, lease.lease ?? '', { ...entry, version: 2, turns });
+  expect(await waiting).toEqual([SOME_TURN.turnId]);
+  await cache.get(lost.id, 2);
+  expect(await lost.read()).toEqual(lost.turnIds);
+});
+
 it('reads the store again when Redis was emptied, or has evicted an entry and not its books', async () => {
   const redis = connect();
   const cache = new RedisConversationCache(redis, roomy);
