@@ -59,7 +59,7 @@ export function createRecentTurns({ cache, metrics, cachedTurns }: RecentTurnsDe
     const lease = read?.lease ?? null;
     // Not awaited: the reader has what was asked for.
     if (lease !== null && lease !== 'taken')
-      void cache.put(conversationId, lease, loaded).catch(() => count('error'));
+      void cache.put(conversationId, lease, loaded).catch(() => false);
     return loaded;
   };
   const findOnce = singleFlight(

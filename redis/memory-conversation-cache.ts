@@ -61,11 +61,6 @@ export class MemoryConversationCache implements ConversationCache {
     this.#slots.set(conversationId, { entry: null, lease: null, isGone: true });
   }
 
-  /** Forgets everything, as a Redis that was emptied. */
-  clear(): void {
-    this.#slots.clear();
-  }
-
   #add(entry: NonNullable<Slot['entry']>, turns: readonly ShownTurn[]): void {
     for (const turn of turns) entry.turns.set(turn.turnId, encodeTurn(turn));
     const ids = [...entry.turns.keys()].sort();

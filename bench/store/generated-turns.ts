@@ -37,7 +37,8 @@ const BATCH = 4000;
 
 /** Loads unless this size is loaded already; the owner of it all. */
 export async function loadTurns(db: Pool, size: LoadSize): Promise<Loaded> {
-  const name = `load ${JSON.stringify(size)}`;
+  const { conversations, turns, months, seed } = size;
+  const name = `load ${JSON.stringify({ conversations, turns, months, seed })}`;
   const found = await row<{ user_id: UserId; org_id: OrgId }>(
     db,
     `select u.user_id, u.org_id from organisations o join users u using (org_id) where o.name = $1`,

@@ -2,7 +2,6 @@
 // and which months a statement asks.
 import { newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
-import { turnParams } from '../../contracts/turn-request.ts';
 import { findConversation, findConversationWithRunning } from '../../postgres/conversations.ts';
 import type { StoredConversation } from '../../postgres/conversations.ts';
 import { promptRequest, recentTurns } from '../../postgres/conversation-prompt.ts';
@@ -16,6 +15,7 @@ import { summary } from '../statistics.ts';
 import { caught, explain, locksOf, monthsOf } from './explained.ts';
 import { loadTurns } from './generated-turns.ts';
 import type { Loaded, LoadSize } from './generated-turns.ts';
+import { endOf, PARAMS } from './made-turn.ts';
 import { seeded } from './random.ts';
 
 export interface MillionOptions extends LoadSize {
@@ -26,15 +26,6 @@ export interface MillionOptions extends LoadSize {
 }
 
 const LIMIT = 50;
-const PARAMS = turnParams.parse({
-  maxTokens: 512,
-  temperature: 1,
-  topP: 1,
-  seed: 1,
-  stop: [],
-  reasoning: false,
-});
-
 export async function runMillion(db: Pool, report: Report, options: MillionOptions): Promise<void> {
   const startedAt = performance.now();
   const owner = await loadTurns(db, options);
@@ -176,30 +167,6 @@ async function accepted(
     false,
   );
   return turnId;
-}
-
-function endOf(turnId: TurnId): Parameters<typeof storeAssistantTurn>[1] {
-  const usage = { promptTokens: 200, completionTokens: 150, cachedTokens: 100 };
-  const ended = { finishReason: 'stop' as const, usage, costUsd: 0.0001 };
-  const streamOffsets = Array.from({ length: 12 }, (_, index) => index * 50);
-  return {
-    ...ended,
-    turnId,
-    model: 'colloquy-mini',
-    servedModel: 'smollm2',
-    pool: 'mini',
-    verdict: null,
-    continuation: null,
-    samples: [
-      {
-        ...ended,
-        turnId,
-        content: 'I would say this: '.repeat(33),
-        errorCode: null,
-        streamOffsets,
-      },
-    ],
-  };
 }
 
 export interface PlanRow {

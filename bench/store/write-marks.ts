@@ -54,6 +54,7 @@ async function main(): Promise<void> {
     openStores({
       settings: {
         url: system.postgres,
+        shardUrls: [],
         replicaUrls: urls.filter((url) => url !== system.postgres),
         ...{ poolSize: 20, maxLagMs: 10_000, namedStatements: true },
       },

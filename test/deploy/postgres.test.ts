@@ -46,7 +46,7 @@ function memoryMarks(): WriteMarks {
 function storesOf(namedStatements: boolean): Stores {
   const [url = '', ...replicaUrls] = urls;
   const stores = openStores({
-    settings: { url, replicaUrls, poolSize: 10, maxLagMs: 10_000, namedStatements },
+    settings: { url, replicaUrls, shardUrls: [], poolSize: 10, maxLagMs: 10_000, namedStatements },
     marks: memoryMarks(),
     onError: () => undefined,
     onRead: () => undefined,
@@ -141,11 +141,17 @@ const newRow = () => ({
   ...{ model: 'm', region: 'local', systemPrompt: null, title: randomUUID() },
 });
 
+const factOf = (index: number) => ({
+  add: [{ text: `fact ${index}`, vector: null }],
+  edit: [],
+  remove: [],
+});
+
 /** Statements and transactions of many callers at once: PgBouncer lends each another connection. */
 async function useStores(stores: Stores): Promise<void> {
   const each = Array.from({ length: 60 }, async (_, index) => {
     const db = stores.primaryOf(owner.userId);
-    if (index % 3 === 0) await changeFacts(db, owner.userId, [`fact ${index}`], []);
+    if (index % 3 === 0) await changeFacts(db, owner.userId, factOf(index), null);
     else await insertConversation(db, newRow());
     await listConversations(await stores.readerOf(owner.userId, null), owner.userId, null, 5);
   });

@@ -17,7 +17,7 @@ import { acceptTurn, withdrawRequest } from '../../postgres/turn-requests.ts';
 import type { AcceptOutcome } from '../../postgres/turn-requests.ts';
 import { openTurn, storeAssistantTurn } from '../../postgres/turns.ts';
 import type { OpenedTurn, StoredReplies } from '../../postgres/turns.ts';
-import type { Owner } from './owner.ts';
+import type { Owner } from '../../bench/store/owner.ts';
 import type { ModelTurn, Planned } from './branch-model.ts';
 
 const FIRST = '00000000-0000-7000-8000-000000000000' as TurnId;

@@ -25,6 +25,8 @@ export interface ApiClient {
   conversation(id: string, before: string | null): Promise<TurnPage>;
   createConversation(model: string | null): Promise<string>;
   renameConversation(id: string, title: string): Promise<void>;
+  /** The conversation goes on with the branch through a turn, wherever it is opened next. */
+  chooseBranch(id: string, turnId: string): Promise<void>;
   deleteConversation(id: string): Promise<void>;
   cancel(conversationId: string, turnId: string | null): Promise<void>;
   /** A stream of events; its body is the caller's to read or cancel. */
@@ -85,6 +87,8 @@ export function createApiClient(token: () => string, fetchImpl: typeof fetch = f
       return made.conversation_id;
     },
     renameConversation: async (id, title) => void (await request('PATCH', at(id), json({ title }))),
+    chooseBranch: async (id, turnId) =>
+      void (await request('PATCH', at(id), json({ active_turn_id: turnId }))),
     deleteConversation: async (id) => void (await request('DELETE', at(id))),
     cancel: async (id, turnId) =>
       void (await request(

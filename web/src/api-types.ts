@@ -30,6 +30,8 @@ export interface Conversation {
   readonly conversation_id: string;
   readonly title: string | null;
   readonly model: string;
+  /** The reply that the conversation goes on from. */
+  readonly active_turn_id: string | null;
   readonly last_turn_at: string;
 }
 

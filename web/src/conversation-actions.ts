@@ -2,9 +2,16 @@
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import type { Conversation } from './api-types.ts';
-import { EMPTY_CONVERSATION, knownTurns, liveInView, mergeTurns, pathInView } from './app-state.ts';
+import {
+  EMPTY_CONVERSATION,
+  isPending,
+  knownTurns,
+  liveInView,
+  mergeTurns,
+  pathInView,
+} from './app-state.ts';
 import type { AppState } from './app-state.ts';
-import { choosing } from './branches.ts';
+import { choosing, lastAnswerOf } from './branches.ts';
 import type { PathStep } from './branches.ts';
 import type { Store } from './store.ts';
 
@@ -67,11 +74,16 @@ export function createConversationActions(deps: ConversationActionDeps): Convers
       store.set({ open: { ...open, status: open.turns.length === 0 ? 'failed' : 'ready' } });
       return;
     }
+    const turns = mergeTurns(open.turns, page.turns);
+    const { active_turn_id: active } = page.conversation;
+    // Opened anew, it shows the branch that was chosen last, here or in another tab.
+    const isAnew = open.status === 'loading' && active !== null;
     store.set({
       open: {
         ...open,
         title: page.conversation.title,
-        turns: mergeTurns(open.turns, page.turns),
+        turns,
+        choices: isAnew ? choosing(turns, open.choices, active) : open.choices,
         nextCursor: open.status === 'loading' ? page.next_cursor : open.nextCursor,
         status: 'ready',
       },
@@ -150,6 +162,11 @@ export function createConversationActions(deps: ConversationActionDeps): Convers
       const { open } = store.get();
       const turns = knownTurns(open, liveInView(store.get()));
       store.set({ open: { ...open, choices: choosing(turns, open.choices, turnId) } });
+      const answer = lastAnswerOf(pathInView(store.get()));
+      // While an answer is being written its end decides; and what is not remembered is chosen again.
+      if (open.id === null || liveInView(store.get()) !== null) return;
+      if (answer !== null && !isPending(answer))
+        api.chooseBranch(open.id, answer).catch(() => undefined);
     },
     ensureOpen: async (text) => {
       const { open, model, isSending } = store.get();

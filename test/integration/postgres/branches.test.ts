@@ -6,8 +6,8 @@ import { BranchModel, shuffles, steps, violations } from '../../helpers/branch-m
 import type { Planned, Step } from '../../helpers/branch-model.ts';
 import { BranchStore } from '../../helpers/branch-store.ts';
 import { createTestDatabase } from '../../helpers/database.ts';
-import { newOwner } from '../../helpers/owner.ts';
-import type { Owner } from '../../helpers/owner.ts';
+import { newOwner } from '../../../bench/store/owner.ts';
+import type { Owner } from '../../../bench/store/owner.ts';
 
 /** Sequences of each property; a few hundred are the long form. */
 const NUM_SEQUENCES = Number(process.env['COLLOQUY_STORE_SEQUENCES'] ?? 25);

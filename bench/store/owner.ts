@@ -1,4 +1,4 @@
-// A user to own what a test stores.
+// A user to own what a bench or a test stores.
 import type { OrgId, UserId } from '../../contracts/ids.ts';
 import { row } from '../../postgres/pool.ts';
 import type { Db } from '../../postgres/pool.ts';
