@@ -32,6 +32,7 @@ export async function haveConversation(
   db: PgClient,
   numTurns: number,
   maxTokens: number,
+  windowTokens: number,
 ): Promise<LongConversation> {
   const token = system.tokens['enterprise'] ?? '';
   const sweep = temporal.schedule.getHandle('summary-sweep');
@@ -49,7 +50,7 @@ export async function haveConversation(
     if (status !== 200 || ttftMs === null || finishReason === 'error')
       throw new Error(`turn ${turn} ended with ${status} ${finishReason}`);
     turns.push({ turn, ttftMs, ...(await lastTurnOf(db, conversationId)) });
-    await settle(sweep, db, conversationId);
+    await settle(sweep, db, conversationId, windowTokens);
   }
   const { rows } = await db.query<{ user_id: string }>(
     'select user_id from conversations where conversation_id = $1',
@@ -81,11 +82,16 @@ async function lastTurnOf(
 }
 
 /** Has the schedule look now, and waits until nobody needs to look at the conversation any more. */
-async function settle(sweep: ScheduleHandle, db: PgClient, conversationId: string): Promise<void> {
+async function settle(
+  sweep: ScheduleHandle,
+  db: PgClient,
+  conversationId: string,
+  windowTokens: number,
+): Promise<void> {
   const { rows } = await db.query<{ is_due: boolean }>(
-    `select sum(coalesce(token_count, 0)) > 1200 as is_due from turns t join conversations c using (conversation_id)
+    `select sum(coalesce(token_count, 0)) >= $2 as is_due from turns t join conversations c using (conversation_id)
      where conversation_id = $1 and turn_id > coalesce(summary_through_turn_id, '00000000-0000-0000-0000-000000000000')`,
-    [conversationId],
+    [conversationId, windowTokens],
   );
   if (rows[0]?.is_due !== true) return;
   await sweep.trigger();

@@ -32,7 +32,14 @@ async function main(): Promise<void> {
   const connection = await Connection.connect({ address: system.temporal });
   const db = new PgClient({ connectionString: system.postgres });
   await db.connect();
-  const talk = await haveConversation(system, new Client({ connection }), db, numTurns, maxTokens);
+  const talk = await haveConversation(
+    system,
+    new Client({ connection }),
+    db,
+    numTurns,
+    maxTokens,
+    catalog.prompt.window_tokens,
+  );
   const { turns, conversationId } = talk;
   const around = (at: number): LongTurn[] =>
     turns.filter(({ turn }) => turn > at - 2 * AROUND && turn <= at);

@@ -12,6 +12,8 @@ import type { Caller } from '../../helpers/turn-client.ts';
 
 /** As long as the catalogue says that the pool's context is, so that the gateway counts with the same room. */
 const model = { ...fakeServedModel({ reply: (seed) => `reply ${seed}` }), contextLength: 8192 };
+/** Words that no rule against repetition minds. */
+const LONG = Array.from({ length: 1500 }, (_, n) => `word${n}`).join(' ');
 let harness: GatewayHarness;
 let caller: Caller;
 let stopPool: () => Promise<void>;
@@ -181,7 +183,7 @@ describe('a message that does not fit', () => {
     const gateway = await harness.startGateway({ encoderOf: () => null });
     const blind = { ...caller, gateway };
     const id = await newConversation(blind);
-    const stream = await takeTurn(blind, id, { content: 'some words '.repeat(900) });
+    const stream = await takeTurn(blind, id, { content: LONG });
     await stream.ended;
     expect(stream.events.map(({ event, data }) => [event, data['code'] ?? null])).toContainEqual([
       'error',

@@ -19,10 +19,9 @@ import { waitFor } from '../../helpers/wait-for.ts';
 /** A window of some 12 of the short turns here, leaves of two exchanges, three of them a node above. */
 const small = (catalog: Catalog): Catalog => ({
   ...catalog,
-  prompt: { window_tokens: 160, summary_span: 2, summary_fan_out: 3, summary_tokens: 20 },
+  prompt: { window_tokens: 160, summary_span: 2, summary_fan_out: 3, summary_tokens: 30 },
 });
 const SUMMARY = 'A question, an answer.';
-/** Short enough to be made by a model that is held at its fourth token. */
 const EARLY = 'An answer.';
 const REPLY = 'my reply';
 /** A summary is asked with seed 0, a turn of the harness with seed 1. */
@@ -139,12 +138,14 @@ describe('summaries', () => {
     const id = await harness.newConversation();
     const ids = await storeBranch(harness.db, id, exchanges(0, 12));
     const turn = await harness.accept(id, 'still there?', {}, ids.at(-1));
+    let isHeld = false;
     let reach: () => void = () => undefined;
     const reached = new Promise<void>((resolve) => (reach = resolve));
     const dying = fakeServedModel({
       reply: (seed) => (seed === 0 ? EARLY : REPLY),
       beforeToken: async (index) => {
-        if (index < 3) return;
+        if (index < 3 || isHeld) return;
+        isHeld = true; // The turn, which comes first; what summarises it goes on.
         reach();
         await new Promise(() => undefined);
       },

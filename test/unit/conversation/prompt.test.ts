@@ -76,6 +76,14 @@ describe('planPrompt', () => {
     );
   });
 
+  it('leaves nothing out that fits, and steps back by more than it must where not all does', () => {
+    const contents = Array.from({ length: 21 }, (_, n) => 'x'.repeat(10 + n));
+    const stored = contents.reduce((sum, content) => sum + content.length + 5, 0);
+    expect(shown(plan(contents, stored))).toHaveLength(21);
+    // All of it would fit by the template's two tokens a message; the window begins where it will stay for some turns.
+    expect(shown(plan(contents, stored - 1)).length).toBeLessThan(20);
+  });
+
   it('shows no fewer turns with more room', () => {
     fc.assert(
       fc.property(
