@@ -17,7 +17,7 @@ export interface JobKind {
 
 export const JOBS: Readonly<Record<JobName, JobKind>> = Object.freeze({
   /** Facts whose vector is absent or made by another model. */
-  're-embed': { unit: 'facts', rate: 100, maxBatch: 256 },
+  're-embed': { unit: 'facts', rate: 25, maxBatch: 256 },
   /** Token counts of stored turns that have none. */
   'back-fill': { unit: 'turns', rate: 500, maxBatch: 512 },
   /** `daily_statistics`, of days that are not final. */

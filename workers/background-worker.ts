@@ -1,5 +1,6 @@
 // Process entry: housekeeping and memory, started by Temporal schedules that this process makes sure exist, and batch jobs,
 // started by operators.
+import { constants, setPriority } from 'node:os';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { createJobActivities } from '../activities/batch-jobs.ts';
 import { createBackFill } from '../activities/job-back-fill.ts';
@@ -21,6 +22,8 @@ import { ensureSchedules } from './schedules.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 main('background-worker', async () => {
+  // Nobody waits for its work: where a core is short, turns have it. Threads made from here on, the encoder's too, inherit it.
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const { config, identity, logger, metrics, catalog, stores, redis, temporal, shutdown, run } =
     await startWorkerProcess('background-worker');
   const models = createJobModels(config, catalog);

@@ -150,6 +150,20 @@ describe('a batch job', () => {
     await restarted();
   }, 60_000);
 
+  it('hands the batch under way over when its worker is told to stop', async () => {
+    const { work, ran, open } = gatedWork(4);
+    const stop = await harness.startWorker(onlyWork('back-fill', work));
+    await harness.jobs.start('back-fill', null);
+    await harness.until('it runs', 'back-fill', ({ state }) => state === 'running');
+    await stop();
+    const other = await harness.startWorker(onlyWork('back-fill', work));
+    open();
+    const ended = await harness.until('it ends', 'back-fill', ({ state }) => state === 'ended');
+    expect(ended).toMatchObject({ done: 4, total: 4 });
+    expect(ran).toEqual([0, 1, 2, 3]);
+    await other();
+  });
+
   it('keeps to its rate', async () => {
     const { work, open } = gatedWork(60);
     open();
@@ -194,7 +208,7 @@ describe('a batch job', () => {
     await stop();
   });
 
-  it('begins new histories on its way and loses neither its place, its counts nor a pause', async () => {
+  it('begins new histories on its way and loses neither its place nor its counts', async () => {
     const { work, ran, open } = gatedWork(60);
     open();
     const stop = await harness.startWorker(onlyWork('re-embed', work));
