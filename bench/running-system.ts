@@ -9,6 +9,8 @@ export interface RunningSystem {
   readonly postgres: string;
   readonly redis: string;
   readonly tokens: Readonly<Record<string, string>>;
+  /** Tier → the demo user's id. */
+  readonly users: Readonly<Record<string, string>>;
   readonly processes: readonly RunningProcess[];
 }
 

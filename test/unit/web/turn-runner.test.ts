@@ -25,6 +25,8 @@ interface Sent {
 /** The page without its views, before a service whose turn streams the test writes. */
 class Page {
   readonly sent: Sent[] = [];
+  /** Facts that answers were told. */
+  readonly used: string[] = [];
   readonly storage = memoryStorage();
   readonly running = runningTurns(this.storage);
   readonly memory = answerMemory(this.storage);
@@ -56,7 +58,8 @@ class Page {
       onUnauthenticated: () => store.set({ isSignedIn: false }),
     });
     const { conversations } = this;
-    this.runner = new TurnRunner({ api, link, store, running, memory, conversations, now });
+    const onUsed = (ids: readonly string[]): void => void this.used.push(...ids);
+    this.runner = new TurnRunner({ api, link, store, running, memory, conversations, now, onUsed });
     this.turns = createTurnActions({
       store,
       conversations,
