@@ -124,6 +124,7 @@ export class TurnRunner {
     const live = all.get(conversationId);
     if (live === undefined) return;
     const { ttftMs, errorMessage, open: opened } = live.answer;
+    const { turn_id } = liveAnswerTurn(live);
     const used = opened?.memory === undefined ? {} : { usedFacts: opened.memory };
     if (ttftMs !== null || errorMessage !== null || opened?.memory !== undefined)
       memory.set(turn_id, { ttftMs, errorMessage, ...used });

@@ -312,6 +312,14 @@ describe('turns of the page', () => {
     );
     expect(page.memory.get('t')).toEqual({ ttftMs: 250, errorMessage: 'It broke.' });
   });
+
+  it('remembers which facts an answer was told, and has them read', async () => {
+    const page = new Page().show();
+    void page.turns.send('Hi');
+    await page.stream.push([1, 'open', { ...OPEN, memory: ['f'] }], done);
+    expect(page.memory.get('t')).toMatchObject({ usedFacts: ['f'] });
+    expect(page.used).toEqual(['f']);
+  });
 });
 
 function refusal(status: number, error: object): Response {
