@@ -91,7 +91,7 @@ async function main(): Promise<void> {
     gateway,
     token: tokens['enterprise'] ?? '',
     userId: users['enterprise'] ?? '',
-    metricsUrls: [],
+    metricsUrls: [`${gateway}/metrics`],
   };
   await addFacts(target);
   const samples = {
