@@ -11,6 +11,8 @@ export interface RunningSystem {
   readonly postgres_nodes?: readonly { readonly name: string; readonly url: string }[];
   readonly redis: string;
   readonly tokens: Readonly<Record<string, string>>;
+  /** Tier → the demo user's id. */
+  readonly users: Readonly<Record<string, string>>;
   readonly processes: readonly RunningProcess[];
 }
 

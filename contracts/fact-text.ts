@@ -61,6 +61,6 @@ export function recallQuery(message: string): string {
 const FUNCTION_WORDS: ReadonlySet<string> = new Set(
   `a about all also am an and any are as at be been being but by can could did do does doing for from had has have having
   help here how i i'd i'll i'm i've if in into is it it's its just let like me more much my need no not now of on or our out
-  please show so some something tell than thank thanks that the their them then there these they this those to too up us
+  please should show so some something tell than thank thanks that the their them then there these they this those to too up us
   very want was we were what when where which who why will with would you your`.split(/\s+/u),
 );

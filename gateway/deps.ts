@@ -29,7 +29,7 @@ export interface GatewayDeps {
   readonly memory: {
     /** Null where there is none: facts are kept, and told to no turn. */
     readonly embedder: TextEmbedder | null;
-    /** How long a turn that is ready to run waits for its facts. */
+    /** How long a turn that is ready to run waits for its facts; 0 = it is told none. */
     readonly recallMs: number;
   };
   readonly http: Config['http'];

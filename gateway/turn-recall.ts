@@ -68,7 +68,7 @@ class TurnRecall {
   /** Gives an accepted turn its facts; to be called once, before anyone is told of the turn. Never fails. */
   async give(turn: AcceptedTurn): Promise<readonly FactId[]> {
     const { memory, metrics, logger, stores } = this.#deps;
-    if (memory.embedder === null || !this.#hasMemory) return [];
+    if (memory.embedder === null || memory.recallMs === 0 || !this.#hasMemory) return [];
     const end = metrics.turnStage.startTimer({ stage: 'recall' });
     const done = (outcome: RecallOutcome, facts: readonly FactId[] = []): readonly FactId[] => {
       end();
@@ -104,8 +104,9 @@ class TurnRecall {
 
   /** Begins with the vector, unless it is under way. */
   embed(): void {
-    const { embedder } = this.#deps.memory;
-    if (embedder === null || this.#content === null || this.#vector !== null) return;
+    const { embedder, recallMs } = this.#deps.memory;
+    if (embedder === null || recallMs === 0) return;
+    if (this.#content === null || this.#vector !== null) return;
     this.#vector = embedder.embed([recallQuery(this.#content)]);
     this.#vector.catch(() => undefined); // It is awaited later, or not at all.
   }

@@ -132,7 +132,9 @@ export const ENVIRONMENT = z.object({
     .describe('The sentence encoder’s GGUF file; relative paths are below COLLOQUY_HOME.'),
   MEMORY_RECALL_MS: ms(0, 10_000)
     .default(25)
-    .describe('How long a turn that is ready to run waits for what is remembered of its user.'),
+    .describe(
+      'How long a turn that is ready to run waits for what is remembered of its user; 0 = it is told nothing.',
+    ),
   INFERENCE_THREADS: z.coerce
     .number()
     .int()

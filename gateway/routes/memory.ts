@@ -82,10 +82,11 @@ export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
   });
 }
 
-/** Only one's own memory exists. @throws AppError USER_NOT_FOUND */
+/** Only one's own memory exists; `me` is the caller, whoever that is. @throws AppError USER_NOT_FOUND */
 function ownUserId(request: Request, response: Response): UserId {
   const { userId } = principalOf(response);
-  if (String(request.params['user']).toLowerCase() !== userId) throw new AppError('USER_NOT_FOUND');
+  const named = String(request.params['user']).toLowerCase();
+  if (named !== userId && named !== 'me') throw new AppError('USER_NOT_FOUND');
   return userId;
 }
 

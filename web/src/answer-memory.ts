@@ -1,5 +1,5 @@
-// What only this browser knows of an answer: how long its first text took to come, and what an error said. The service
-// stores neither.
+// What only this browser knows of an answer: how long its first text took to come, what an error said, and which facts it was
+// told. The service tells none of it with the stored turn.
 import { readSaved, writeSaved } from './saved.ts';
 import type { KeyValue } from './saved.ts';
 
@@ -9,6 +9,8 @@ const MAX_ENTRIES = 300;
 export interface AnswerFacts {
   readonly ttftMs: number | null;
   readonly errorMessage: string | null;
+  /** Ids of remembered facts that it was told; left out, none. */
+  readonly usedFacts?: readonly string[];
 }
 
 export interface AnswerMemory {
@@ -37,9 +39,11 @@ export function answerMemory(storage: KeyValue): AnswerMemory {
 
 function isEntry(value: unknown): value is [string, AnswerFacts] {
   if (!Array.isArray(value) || typeof value[0] !== 'string') return false;
-  const { ttftMs, errorMessage } = (value[1] ?? {}) as Partial<AnswerFacts>;
+  const { ttftMs, errorMessage, usedFacts = [] } = (value[1] ?? {}) as Partial<AnswerFacts>;
   return (
     (ttftMs === null || typeof ttftMs === 'number') &&
-    (errorMessage === null || typeof errorMessage === 'string')
+    (errorMessage === null || typeof errorMessage === 'string') &&
+    Array.isArray(usedFacts) &&
+    usedFacts.every((each) => typeof each === 'string')
   );
 }

@@ -5,6 +5,7 @@ import { copyButton } from './copy-button.ts';
 import { element, setText } from './dom.ts';
 import { iconButton } from './icons.ts';
 import type { MessageActions, MessageProps, MessageView } from './message-view.ts';
+import { usedWords } from './remembered.ts';
 import { createSiblingsView } from './siblings-view.ts';
 import { createStreamedMarkdown } from './streamed-markdown.ts';
 import { costWords, countdownWords, durationWords, finishWords, usageWords } from './words.ts';
@@ -18,6 +19,7 @@ export function createAnswerMessage(actions: MessageActions): MessageView {
   waiting.append(element('i'), element('i'), element('i'));
   const line = element('p', { class: 'line-state' });
   const finish = element('p', { class: 'finish' });
+  const used = element('p', { class: 'used' });
   const siblings = createSiblingsView('this answer', actions.choose);
   const copy = copyButton('Copy answer', () => props?.step.turn.content ?? '');
   const again = iconButton('again', 'Write this answer again', () => {
@@ -32,6 +34,7 @@ export function createAnswerMessage(actions: MessageActions): MessageView {
     waiting,
     line,
     finish,
+    used,
     toolbar,
   );
   return {
@@ -54,6 +57,8 @@ export function createAnswerMessage(actions: MessageActions): MessageView {
           ? finishWords(turn.finish_reason, facts?.errorMessage ?? turn.error?.code ?? null)
           : null,
       );
+      const told = next.live?.answer.open?.memory ?? facts?.usedFacts ?? [];
+      show(used, usedWords(told, next.facts));
       finish.dataset['reason'] = turn.finish_reason ?? '';
       siblings.update(next.step);
       toolbar.hidden = next.live !== null;
@@ -99,6 +104,7 @@ function isSame(before: MessageProps | null, next: MessageProps): boolean {
     sameStep(before.step, next.step) &&
     before.live === next.live &&
     before.canAct === next.canAct &&
+    before.facts === next.facts &&
     next.live?.answer.link !== 'delayed'
   );
 }

@@ -1,6 +1,14 @@
 // The public API over fetch: one method a route that the page uses. Knows no state but how to get the bearer token.
 import { refusalOf, unreachable } from './api-error.ts';
-import type { ConversationPage, Model, TurnPage, TurnRequest } from './api-types.ts';
+import type {
+  ConversationPage,
+  MemoryChange,
+  Model,
+  RememberedFact,
+  Settings,
+  TurnPage,
+  TurnRequest,
+} from './api-types.ts';
 
 const PAGE_SIZE = 30;
 
@@ -28,6 +36,12 @@ export interface ApiClient {
   /** The conversation goes on with the branch through a turn, wherever it is opened next. */
   chooseBranch(id: string, turnId: string): Promise<void>;
   deleteConversation(id: string): Promise<void>;
+  memory(): Promise<readonly RememberedFact[]>;
+  /** What is remembered afterwards. */
+  changeMemory(change: MemoryChange): Promise<readonly RememberedFact[]>;
+  forgetMemory(): Promise<void>;
+  settings(): Promise<Settings>;
+  changeSettings(change: Partial<Settings>): Promise<Settings>;
   cancel(conversationId: string, turnId: string | null): Promise<void>;
   /** A stream of events; its body is the caller's to read or cancel. */
   postTurn(turn: PostTurn, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
@@ -71,6 +85,10 @@ export function createApiClient(token: () => string, fetchImpl: typeof fetch = f
     if (body === null) throw unreachable(new Error('The answer has no body.'));
     return body;
   };
+  const memory = '/v1/users/me/memory';
+  const settings = '/v1/users/me/settings';
+  const factsOf = async (method: string, init?: RequestInit): Promise<readonly RememberedFact[]> =>
+    (await read<{ facts: RememberedFact[] }>(method, memory, init)).facts;
   const at = (id: string, rest = ''): string =>
     `/v1/conversations/${encodeURIComponent(id)}${rest}`;
 
@@ -90,6 +108,11 @@ export function createApiClient(token: () => string, fetchImpl: typeof fetch = f
     chooseBranch: async (id, turnId) =>
       void (await request('PATCH', at(id), json({ active_turn_id: turnId }))),
     deleteConversation: async (id) => void (await request('DELETE', at(id))),
+    memory: () => factsOf('GET'),
+    changeMemory: (change) => factsOf('PATCH', json(change)),
+    forgetMemory: async () => void (await request('DELETE', memory)),
+    settings: () => read('GET', settings),
+    changeSettings: (change) => read('PATCH', settings, json(change)),
     cancel: async (id, turnId) =>
       void (await request(
         'POST',

@@ -52,6 +52,22 @@ export interface Model {
   readonly reasoning: boolean;
 }
 
+export interface RememberedFact {
+  readonly fact_id: string;
+  readonly text: string;
+}
+
+/** Body of `PATCH …/memory`. */
+export interface MemoryChange {
+  readonly add?: readonly string[];
+  readonly edit?: readonly RememberedFact[];
+  readonly remove?: readonly string[];
+}
+
+export interface Settings {
+  readonly memory_enabled: boolean;
+}
+
 /** Body of `POST …/turns`. */
 export interface TurnRequest {
   readonly role: 'user';
@@ -79,6 +95,8 @@ export interface OpenData {
   readonly served_model: string;
   /** Of all replies, when there are several. */
   readonly turn_ids?: readonly string[];
+  /** Remembered facts that the model was told. */
+  readonly memory?: readonly string[];
 }
 
 export interface DoneData {

@@ -1,8 +1,8 @@
 // Everything the page shows, as one value, and the questions that views ask of it. Pure.
 import type { Answer } from './answer.ts';
 import { answerTurns } from './answer.ts';
-import type { Conversation, Model, Turn } from './api-types.ts';
 import { isCutAmongVersions, visiblePath } from './branches.ts';
+import type { Conversation, Model, RememberedFact, Turn } from './api-types.ts';
 import type { Choices, PathStep } from './branches.ts';
 
 /** A turn whose stream this page follows. */
@@ -42,6 +42,7 @@ export interface AppState {
   readonly nextCursor: string | null;
   readonly open: OpenConversation;
   readonly live: ReadonlyMap<string, LiveTurn>;
+  readonly remembered: { readonly facts: readonly RememberedFact[]; readonly isEnabled: boolean };
   readonly notice: Notice | null;
   /** Text that goes back to the composer, because it could not be sent. A new object each time. */
   readonly returnedText: { readonly text: string } | null;
@@ -66,6 +67,7 @@ export const SIGNED_OUT: AppState = {
   nextCursor: null,
   open: EMPTY_CONVERSATION,
   live: new Map(),
+  remembered: { facts: [], isEnabled: true },
   notice: null,
   returnedText: null,
   isSending: false,

@@ -14,8 +14,10 @@ import { byId, element, setText } from './dom.ts';
 import { createDrawer } from './drawer.ts';
 import { icon } from './icons.ts';
 import { startKeyboard } from './keyboard.ts';
+import { createMemoryPanel } from './memory-panel.ts';
 import { createModelPicker } from './model-picker.ts';
 import { createNotice } from './notice.ts';
+import { createRemembered } from './remembered.ts';
 import { runningTurns } from './running-turns.ts';
 import { createSession } from './session.ts';
 import { createSignIn } from './sign-in.ts';
@@ -40,7 +42,21 @@ const conversations = createConversationActions({
   onUnauthenticated: () => session.signOut('Your session has ended. Sign in again.'),
 });
 const now = (): number => Date.now();
-const runner = new TurnRunner({ api, link, store, running, memory, conversations, now });
+const remembered = createRemembered({
+  api,
+  store,
+  failed: (error) => void conversations.failed(error),
+});
+const runner = new TurnRunner({
+  api,
+  link,
+  store,
+  running,
+  memory,
+  conversations,
+  now,
+  onUsed: (factIds) => void remembered.know(factIds),
+});
 const turns = createTurnActions({
   store,
   conversations,
@@ -55,6 +71,7 @@ const session = createSession({
   link,
   onSignedIn: () => {
     void conversations.refreshList();
+    void remembered.load();
     void showFromAddress().then(() => runner.takeUp());
   },
   onSignedOut: () => {
@@ -105,7 +122,9 @@ const thread = createThreadView(byId('thread', HTMLElement), {
   },
   retry: () => void conversations.show(store.get().open.id),
 });
+const panel = createMemoryPanel(remembered);
 const views = [
+  panel,
   createSignIn((token) => void session.signIn(token)),
   createConversationList(byId('conversation-list', HTMLElement), {
     show: (id) => {
@@ -144,7 +163,7 @@ signOut.addEventListener('click', () => {
   session.signOut(null);
   showAddress(null);
 });
-byId('sidebar-foot', HTMLElement).append(signOut);
+byId('sidebar-foot', HTMLElement).append(panel.opener, signOut);
 
 let isRenderDue = false;
 let countdown: ReturnType<typeof setTimeout> | undefined;

@@ -1,6 +1,6 @@
 // What both kinds of message views have in common. A view is reused for whatever turn stands at its place.
 import type { AnswerFacts } from './answer-memory.ts';
-import type { Turn } from './api-types.ts';
+import type { RememberedFact, Turn } from './api-types.ts';
 import type { LiveTurn } from './app-state.ts';
 import type { PathStep } from './branches.ts';
 
@@ -12,6 +12,8 @@ export interface MessageProps {
   readonly canAct: boolean;
   /** The last message of the path. */
   readonly isLast: boolean;
+  /** What the service remembers, for the line of what an answer used. */
+  readonly facts: readonly RememberedFact[];
   readonly nowMs: number;
 }
 

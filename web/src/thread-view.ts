@@ -75,6 +75,7 @@ export function createThreadView(root: HTMLElement, actions: ThreadActions): Thr
           live: liveIds.includes(step.turn.turn_id) ? live : null,
           canAct: live === null,
           isLast: index === path.length - 1,
+          facts: state.remembered.facts,
           nowMs,
         });
       }

@@ -22,6 +22,8 @@ export interface TurnRunnerDeps {
   readonly memory: AnswerMemory;
   readonly conversations: ConversationActions;
   readonly now: () => number;
+  /** An answer was told these remembered facts. */
+  readonly onUsed: (factIds: readonly string[]) => void;
 }
 
 const BUSY = 'An answer is already being written here. You can send your message when it is done.';
@@ -107,6 +109,7 @@ export class TurnRunner {
     if (live.answer.text === '' && next.answer.text !== '') void conversations.refreshList();
     if (update.type !== 'event' || update.event.type !== 'open') return;
     const { turn_id: turnId } = update.event.data;
+    this.#deps.onUsed(update.event.data.memory ?? []);
     const { userTurn, answeredTurnId } = next;
     running.save({ ...turn, turnId, userTurn, answeredTurnId });
     showLive(store, conversationId);
@@ -120,9 +123,11 @@ export class TurnRunner {
     const { live: all, open } = store.get();
     const live = all.get(conversationId);
     if (live === undefined) return;
-    const { ttftMs, errorMessage } = live.answer;
+    const { ttftMs, errorMessage, open: opened } = live.answer;
     const { turn_id } = liveAnswerTurn(live);
-    if (ttftMs !== null || errorMessage !== null) memory.set(turn_id, { ttftMs, errorMessage });
+    const used = opened?.memory === undefined ? {} : { usedFacts: opened.memory };
+    if (ttftMs !== null || errorMessage !== null || opened?.memory !== undefined)
+      memory.set(turn_id, { ttftMs, errorMessage, ...used });
     const turns = knownTurns(open, live);
     if (open.id === conversationId) store.set({ open: { ...open, turns } });
     running.remove(conversationId);

@@ -25,6 +25,8 @@ interface Sent {
 /** The page without its views, before a service whose turn streams the test writes. */
 class Page {
   readonly sent: Sent[] = [];
+  /** Facts that answers were told. */
+  readonly used: string[] = [];
   readonly storage = memoryStorage();
   readonly running = runningTurns(this.storage);
   readonly memory = answerMemory(this.storage);
@@ -56,7 +58,8 @@ class Page {
       onUnauthenticated: () => store.set({ isSignedIn: false }),
     });
     const { conversations } = this;
-    this.runner = new TurnRunner({ api, link, store, running, memory, conversations, now });
+    const onUsed = (ids: readonly string[]): void => void this.used.push(...ids);
+    this.runner = new TurnRunner({ api, link, store, running, memory, conversations, now, onUsed });
     this.turns = createTurnActions({
       store,
       conversations,
@@ -308,6 +311,14 @@ describe('turns of the page', () => {
       done,
     );
     expect(page.memory.get('t')).toEqual({ ttftMs: 250, errorMessage: 'It broke.' });
+  });
+
+  it('remembers which facts an answer was told, and has them read', async () => {
+    const page = new Page().show();
+    void page.turns.send('Hi');
+    await page.stream.push([1, 'open', { ...OPEN, memory: ['f'] }], done);
+    expect(page.memory.get('t')).toMatchObject({ usedFacts: ['f'] });
+    expect(page.used).toEqual(['f']);
   });
 });
 
