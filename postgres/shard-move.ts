@@ -37,13 +37,14 @@ export interface MoveReport {
 /** A writer that holds the slot longer makes the move wait and try again, not the other writers. */
 const LOCK_WAIT = '200ms';
 /** A mover that hangs with the lock in hand loses it after this. */
-const HOLD_LIMIT = '2s';
+const HOLD_LIMIT_MS = 2000;
 const MAX_HELD_MS = 400;
 const CHANGES = 500;
 /** So few changes are left to the lock. */
 const FEW_CHANGES = 50;
 const MAX_TRIES = 100;
 const RETRY_MS = 20;
+const LOCK_MOVE_MS = 1000;
 
 interface Ends {
   readonly directory: Db;
@@ -66,11 +67,10 @@ export async function moveSlot(
 ): Promise<MoveReport | null> {
   return withClients(urls, async (open) => {
     const directory = await open(0);
-    if (!(await own.lockMove(directory, slot)))
-      throw new Error(`Slot ${slot} is being moved by another process.`);
+    await lockMove(directory, slot);
     const endsOf = async (move: SlotMove): Promise<Ends> => ({
       directory,
-      source: await open(move.source, { idle_in_transaction_session_timeout: parseMs(HOLD_LIMIT) }),
+      source: await open(move.source, { idle_in_transaction_session_timeout: HOLD_LIMIT_MS }),
       reader: await open(move.source),
       target: await open(move.target),
     });
@@ -105,8 +105,7 @@ export async function moveSlot(
 export async function cancelMove(urls: readonly string[], slot: number): Promise<void> {
   await withClients(urls, async (open) => {
     const directory = await open(0);
-    if (!(await own.lockMove(directory, slot)))
-      throw new Error(`Slot ${slot} is being moved by another process.`);
+    await lockMove(directory, slot);
     const move = (await readMoves(directory)).find((each) => each.slot === slot);
     if (move === undefined) throw new Error(`Slot ${slot} is not on its way.`);
     const [source, target] = [await open(move.source), await open(move.target)];
@@ -117,6 +116,16 @@ export async function cancelMove(urls: readonly string[], slot: number): Promise
     await own.forgetSlot(target, move);
     await own.deleteMove(directory, move);
   });
+}
+
+/** The session of a mover that was just killed may need a moment to end. */
+async function lockMove(directory: Db, slot: number): Promise<void> {
+  const since = performance.now();
+  while (!(await own.lockMove(directory, slot))) {
+    if (performance.now() - since > LOCK_MOVE_MS)
+      throw new Error(`Slot ${slot} is being moved by another process.`);
+    await pause(RETRY_MS);
+  }
 }
 
 /** Everything up to and with the step that decides. */
@@ -252,10 +261,6 @@ async function inTransaction<Result>(db: Db, work: () => Promise<Result>): Promi
     await rows(db, 'rollback').catch(() => undefined);
     throw error;
   }
-}
-
-function parseMs(text: string): number {
-  return Number.parseFloat(text) * 1000;
 }
 
 /** Opens clients for `work` and closes them after it. */

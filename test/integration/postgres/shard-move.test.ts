@@ -131,15 +131,16 @@ it(
           () => 'moved',
           () => 'killed',
         );
-        await waitFor(
-          'the move has begun',
-          async () => (await rows(pools[0] as Pool, 'select 1 from slot_moves')).length > 0 || null,
-        );
+        const begun = waitFor('the move has begun', async () => {
+          const moves = await rows(pools[0] as Pool, 'select 1 from slot_moves');
+          return moves.length > 0;
+        });
+        await Promise.race([begun, moving]);
         await pause(Math.random() * 800);
         await killMovers();
         await moving;
         const before = written();
-        await waitFor('every writer gets on', () => written() >= before + 2, 3000);
+        await waitFor('every writer gets on', () => written() >= before + 2, 5000);
         await moveSlot(shards.urls, SLOT, target, { graceMs: 0 });
         expect(await shardOf(SLOT)).toBe(target);
       }
@@ -180,11 +181,12 @@ it('is finished by any process when the mover died after the source had given th
 it('is taken back while the source serves the slot, with nothing left at the target', async () => {
   const [directory] = pools as [Pool];
   const source = (await shardOf(SLOT)) ?? 0;
-  const moving = moveSlot(shards.urls, SLOT, 1 - source, {
-    graceMs: 0,
-    onProgress: () => void killMovers(),
-  });
-  await moving.catch(() => undefined);
+  const onProgress = (): never => {
+    throw new Error('ended in the middle');
+  };
+  await expect(moveSlot(shards.urls, SLOT, 1 - source, { graceMs: 0, onProgress })).rejects.toThrow(
+    'ended in the middle',
+  );
   await expect(moveSlot(shards.urls, SLOT, 5, { graceMs: 0 })).rejects.toThrow('on its way');
   await cancelMove(shards.urls, SLOT);
   expect(await shardOf(SLOT)).toBe(source);

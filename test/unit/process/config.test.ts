@@ -16,6 +16,17 @@ describe('loadConfig', () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
+  it('takes shards as a list of URLs', () => {
+    const shardsOf = (list: string): readonly string[] =>
+      loadConfig({ ...NEEDED, DATABASE_SHARD_URLS: list }).postgres.shardUrls;
+    expect(shardsOf('')).toEqual([]);
+    expect(shardsOf('postgres://a/x,postgresql://b/x')).toEqual([
+      'postgres://a/x',
+      'postgresql://b/x',
+    ]);
+    expect(() => shardsOf('postgres://a/x,mysql://b:secret@x')).toThrow('DATABASE_SHARD_URLS');
+  });
+
   it('takes an empty variable for an absent one', () => {
     expect(loadConfig({ ...NEEDED, PORT: '' }).http.port).toBe(8080);
   });

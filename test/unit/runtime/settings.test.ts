@@ -45,6 +45,18 @@ describe('readSettings', () => {
     });
   });
 
+  it('counts embedded shards by the flag and external ones by their URLs', () => {
+    const external = { DATABASE_URL: 'postgres://a/x', DATABASE_SHARD_URLS: 'postgres://b/x' };
+    expect(readSettings([], {}).numShards).toBe(1);
+    expect(readSettings(['--shards', '2'], {}).numShards).toBe(2);
+    expect(readSettings([], external)).toMatchObject({
+      numShards: 2,
+      shardUrls: ['postgres://b/x'],
+    });
+    expect(() => readSettings(['--shards', '3'], external)).toThrow('--shards 3 does not fit');
+    expect(() => readSettings([], { ...external, DATABASE_URL: '' })).toThrow('is missing');
+  });
+
   it('tells a port of 0 from no port', () => {
     expect(readSettings([], { PORT: '0' }).port).toBe(0);
   });
