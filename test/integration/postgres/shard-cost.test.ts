@@ -1,9 +1,8 @@
 // What the guards of several databases add to a turn's statements. Only a measurement: COLLOQUY_GUARD_TURNS says of how many.
-import { openStores } from '../../../postgres/open-stores.ts';
 import type { Stores } from '../../../postgres/stores.ts';
 import { newOwner, userIdIn } from '../../helpers/owners.ts';
 import { writeThrough } from '../../helpers/shard-writers.ts';
-import { createTestShards } from '../../helpers/shards.ts';
+import { createTestShards, openTestStores } from '../../helpers/shards.ts';
 import type { TestShards } from '../../helpers/shards.ts';
 
 const NUM_TURNS = Number(process.env['COLLOQUY_GUARD_TURNS'] ?? 0);
@@ -15,8 +14,7 @@ const ROUNDS = 5;
     const systems: { shards: TestShards; stores: Stores; waits: number[] }[] = [];
     for (const numShards of [1, 2]) {
       const shards = await createTestShards(numShards);
-      const [url = '', ...shardUrls] = shards.urls;
-      const stores = openStores({ url, shardUrls, poolSize: 2 }, () => undefined);
+      const stores = openTestStores(shards.urls, 2);
       systems.push({ shards, stores, waits: [] });
     }
     for (let round = 0; round < ROUNDS; round += 1) {

@@ -1,7 +1,6 @@
 // What a shard refuses, and what its users make of it.
 import { newConversationId } from '../../../contracts/ids.ts';
 import { findConversation, insertConversation } from '../../../postgres/conversations.ts';
-import { openStores } from '../../../postgres/open-stores.ts';
 import { createPool, row, rows, transaction } from '../../../postgres/pool.ts';
 import type { Pool } from '../../../postgres/pool.ts';
 import { guarded } from '../../../postgres/shard-guard.ts';
@@ -14,7 +13,7 @@ import { singleStore } from '../../../postgres/stores.ts';
 import type { Stores } from '../../../postgres/stores.ts';
 import { newOwner, userIdIn } from '../../helpers/owners.ts';
 import type { Owner } from '../../helpers/owners.ts';
-import { createTestShards } from '../../helpers/shards.ts';
+import { createTestShards, openTestStores } from '../../helpers/shards.ts';
 import type { TestShards } from '../../helpers/shards.ts';
 import { waitFor } from '../../helpers/wait-for.ts';
 
@@ -31,8 +30,7 @@ beforeAll(async () => {
     Pool,
     Pool,
   ];
-  const [url = '', ...shardUrls] = shards.urls;
-  stores = openStores({ url, shardUrls, poolSize: 3 }, () => undefined);
+  stores = openTestStores(shards.urls, 3);
   owner = await newOwner(stores.directory, userIdIn(SLOT));
 });
 
