@@ -1,8 +1,9 @@
 // The connection pool and the one way statements run: parameters only, failures translated once.
 import { Pool, types } from 'pg';
-import type { PoolClient, QueryConfig, QueryResultRow } from 'pg';
+import type { ClientBase, PoolClient, QueryConfig, QueryResultRow } from 'pg';
 import pgvector from 'pgvector/pg';
 import { AppError } from '../contracts/errors.ts';
+import { SET_SIGHT, WalledClient } from './walled-client.ts';
 
 export type { Pool, PoolClient };
 /** Anything a statement can run on: the pool, or a client inside a transaction. */
@@ -28,11 +29,18 @@ export function createPool(
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     application_name: 'colloquy',
-    // Embeddings come back as number arrays. The pool waits for the promise, though its types do not say so.
-    onConnect: (client) => pgvector.registerTypes(client) as unknown as void,
+    Client: WalledClient,
+    // The pool waits for the promise, though its types do not say so.
+    onConnect: (client) => prepareConnection(client) as unknown as void,
   });
   pool.on('error', onError);
   return pool;
+}
+
+async function prepareConnection(client: ClientBase): Promise<void> {
+  // Embeddings come back as number arrays.
+  await pgvector.registerTypes(client);
+  await client.query({ ...SET_SIGHT, values: [...SET_SIGHT.values] });
 }
 
 /**

@@ -36,7 +36,8 @@ export function impatientStores(
   answerMs: number,
   onEnd?: (isAnswered: boolean) => void,
 ): Stores {
-  const wrapped = new Map<Pool, Pool>();
+  // Weak: walled pools are made anew for each caller.
+  const wrapped = new WeakMap<Pool, Pool>();
   const wrap = (pool: Pool): Pool => {
     const known = wrapped.get(pool) ?? impatient(pool, answerMs, onEnd);
     wrapped.set(pool, known);

@@ -19,6 +19,7 @@ import type { PersistResult, TurnInput } from '../../contracts/turn-workflow.ts'
 import { RuleModerator } from '../../moderation/input-policy.ts';
 import { singleStore } from '../../postgres/stores.ts';
 import type { Stores } from '../../postgres/stores.ts';
+import { walledStores } from '../../postgres/walled-stores.ts';
 import { createPool, rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
 import { acceptTurn } from '../../postgres/turn-requests.ts';
@@ -38,8 +39,9 @@ import { createTestDatabase } from './database.ts';
 import { services } from './services.ts';
 
 export interface TurnHarness {
+  /** The owner's: it sees every row. */
   readonly db: Pool;
-  /** Of `db` alone. */
+  /** As processes have them: behind the wall. */
   readonly stores: Stores;
   readonly databaseUrl: string;
   readonly redis: Redis;
@@ -111,7 +113,8 @@ export async function startTurnHarness(
   };
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(settings);
-  const stores = singleStore(db);
+  const appDb = createPool({ url: database.appUrl, poolSize: 10 }, () => undefined);
+  const stores = walledStores(singleStore(appDb), { hasSweeps: true });
   const deps = {
     stores,
     catalog,
@@ -241,6 +244,7 @@ export async function startTurnHarness(
       await temporal.close();
       hub.close();
       redis.disconnect();
+      await stores.end();
       await db.end();
       await database.drop();
     },

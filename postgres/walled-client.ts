@@ -1,0 +1,80 @@
+// The second wall on the wire (decision 0021): a statement says for whom it runs in the same round trip and the same
+// transaction, so nothing is left on the connection for whoever borrows it next.
+import { Client, Query } from 'pg';
+import type { QueryConfig } from 'pg';
+import type { UserId } from '../contracts/ids.ts';
+
+/**
+ * Whose rows a statement may see: one user's; `directory`: users and keys, to find out who is calling; `sweep`: everybody's,
+ * for the background's work.
+ */
+export type Sight = UserId | 'directory' | 'sweep';
+
+export interface SeeingConfig extends QueryConfig {
+  readonly sight?: Sight;
+}
+
+/** Prepared when a connection is made, so that it costs a bind and an execute beside a statement. */
+export const SET_SIGHT = Object.freeze({
+  name: 'sight',
+  text: `select set_config('app.user_id', $1, true)`,
+  values: [''],
+});
+
+/** What pg's query does on the wire; its types leave it out. */
+interface WireQuery {
+  prepare(connection: WireConnection): void;
+  handleDataRow(message: unknown): void;
+  handleCommandComplete(message: unknown, connection: unknown): void;
+}
+
+interface WireConnection {
+  bind(message: { statement: string; values: readonly string[] }): void;
+  execute(message: { portal: string }): void;
+}
+
+type Callback = (error: Error | null, result: unknown) => void;
+
+/** A pg client that honours `sight` in a statement's configuration. */
+export class WalledClient extends Client {
+  override query = ((config: unknown, values?: unknown, callback?: Callback): unknown => {
+    const ask = super.query.bind(this) as (...args: unknown[]) => unknown;
+    const { sight } = config as SeeingConfig;
+    if (sight === undefined) return ask(config, values, callback);
+    const query = seeing(config as SeeingConfig, sight);
+    const done = callback ?? (typeof values === 'function' ? (values as Callback) : undefined);
+    if (done !== undefined) return ask(query, done);
+    return new Promise((resolve, reject) => {
+      ask(query, (error: Error | null, result: unknown) =>
+        error === null ? resolve(result) : reject(error),
+      );
+    });
+  }) as Client['query'];
+}
+
+/**
+ * The messages of both go out before the one Sync. Up to it all is one transaction, in which set_config is local; a begin
+ * takes that transaction on, so it holds until its end. What the server answers to the first is nobody's to read.
+ */
+function seeing({ sight: _, ...config }: SeeingConfig, sight: Sight): Query {
+  const query = new Query({ ...config, queryMode: 'extended' } as QueryConfig);
+  const wire = query as unknown as WireQuery;
+  const prepare = wire.prepare.bind(query);
+  const handleDataRow = wire.handleDataRow.bind(query);
+  const handleCommandComplete = wire.handleCommandComplete.bind(query);
+  let isSet = false;
+  wire.prepare = (connection) => {
+    connection.bind({ statement: SET_SIGHT.name, values: [sight] });
+    connection.execute({ portal: '' });
+    prepare(connection);
+  };
+  wire.handleDataRow = (message) => {
+    if (isSet) handleDataRow(message);
+  };
+  wire.handleCommandComplete = (message, connection) => {
+    if (isSet) handleCommandComplete(message, connection);
+    isSet = true;
+  };
+  const timeout = (config as { query_timeout?: number }).query_timeout;
+  return timeout === undefined ? query : Object.assign(query, { query_timeout: timeout });
+}
