@@ -2,12 +2,14 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RuleModerator } from '../moderation/input-policy.ts';
+import { createSchemaCheck } from '../postgres/migrate.ts';
 import { createPool } from '../postgres/pool.ts';
 import { Silence } from '../postgres/silence.ts';
 import { impatientStores, singleStore } from '../postgres/stores.ts';
+import { walledStores } from '../postgres/walled-stores.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
-import { main, startProcess } from '../process/start.ts';
+import { main, refuseWrongSchema, startProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
@@ -43,7 +45,9 @@ main('gateway', async () => {
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
-  const stores = singleStore(db);
+  const hasSchema = createSchemaCheck(db, projectPath('migrations'));
+  await refuseWrongSchema(hasSchema);
+  const stores = walledStores(singleStore(db), { hasSweeps: false });
   shutdown.onStop('postgres', () => stores.end());
   const onError = (error: Error): void => logger.warn({ error }, 'redis connection error');
   const redis = connectRedis({
@@ -106,6 +110,7 @@ main('gateway', async () => {
   const silence = new Silence();
   const ready = {
     postgres: async () => !silence.isSilent && (await db.query('select 1')).rowCount === 1,
+    schema: hasSchema,
     redis: () => servesAll(redis),
     temporal: async () => {
       await connection.workflowService.getSystemInfo({});

@@ -60,6 +60,19 @@ export async function requireSchema(db: Db, folder: string): Promise<void> {
     );
 }
 
+/**
+ * requireSchema as a readiness check: asked until it holds once.
+ * @throws Error as requireSchema does; AppError while the store does not answer
+ */
+export function createSchemaCheck(db: Db, folder: string): () => Promise<boolean> {
+  let isRight = false;
+  return async () => {
+    if (!isRight) await requireSchema(db, folder);
+    isRight = true;
+    return true;
+  };
+}
+
 /** Names of the applied migrations; none in an empty database. */
 async function appliedMigrations(db: Db): Promise<string[]> {
   const table = await row<{ name: string | null }>(db, 'select to_regclass($1)::text as name', [

@@ -39,7 +39,10 @@ export function createPool(
 
 async function prepareConnection(client: ClientBase): Promise<void> {
   // Embeddings come back as number arrays.
-  await pgvector.registerTypes(client);
+  await pgvector.registerTypes(client).catch((error: unknown) => {
+    // An empty database has no such type: whoever asks it for its schema is told so (migrate.ts), not that it is away.
+    if (!String(error).includes('vector type not found')) throw error;
+  });
   await client.query({ ...SET_SIGHT, values: [...SET_SIGHT.values] });
 }
 

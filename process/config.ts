@@ -61,6 +61,13 @@ export const ENVIRONMENT = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
     .describe('PostgreSQL 18 with pgvector.'),
+  DATABASE_OWNER_URL: z
+    .string()
+    .regex(/^(postgres(ql)?:\/\/.*)?$/, 'must begin with postgres://')
+    .default('')
+    .describe(
+      'The same database for the role that owns its tables: migrations, and the background worker’s care of partitions; DATABASE_URL when it is left out.',
+    ),
   DATABASE_POOL_SIZE: z.coerce
     .number()
     .int()
@@ -127,7 +134,12 @@ export interface Config {
     readonly drainMs: number;
   };
   readonly metricsPort: number;
-  readonly postgres: { readonly url: string; readonly poolSize: number };
+  readonly postgres: {
+    readonly url: string;
+    /** Of the tables' owner. */
+    readonly ownerUrl: string;
+    readonly poolSize: number;
+  };
   readonly redis: { readonly url: string };
   readonly temporal: {
     readonly address: string;
@@ -174,7 +186,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       drainMs: each.DRAIN_MS,
     },
     metricsPort: each.METRICS_PORT,
-    postgres: { url: each.DATABASE_URL, poolSize: each.DATABASE_POOL_SIZE },
+    postgres: {
+      url: each.DATABASE_URL,
+      ownerUrl: each.DATABASE_OWNER_URL === '' ? each.DATABASE_URL : each.DATABASE_OWNER_URL,
+      poolSize: each.DATABASE_POOL_SIZE,
+    },
     redis: { url: each.REDIS_URL },
     temporal: {
       address: each.TEMPORAL_ADDRESS,

@@ -12,8 +12,11 @@ export type DemoTokens = Readonly<Record<DemoTier, string>>;
 const token = z.string().startsWith('cq_');
 const tokensSchema = z.object({ free: token, paid: token, enterprise: token, admin: token });
 
-/** The password of an embedded service, safe in a URL. */
-export function servicePassword(secretsFolder: string, service: 'postgres' | 'valkey'): string {
+/** The password of an embedded service, or of the role that processes have in its database (`app`); safe in a URL. */
+export function servicePassword(
+  secretsFolder: string,
+  service: 'postgres' | 'app' | 'valkey',
+): string {
   const path = join(secretsFolder, `${service}-password`);
   if (!existsSync(path)) writeFileAtomically(path, randomBytes(24).toString('base64url'));
   return readFileSync(path, 'utf8').trim();

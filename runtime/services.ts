@@ -12,6 +12,7 @@ import type { RuntimeSettings } from './settings.ts';
 const READY_TIMEOUT_MS = 60_000;
 
 export interface ServiceUrls {
+  /** For the role that owns the tables. */
   readonly databaseUrl: string;
   readonly redisUrl: string;
   /** host:port */
@@ -22,7 +23,7 @@ export interface ServiceUrls {
 
 type ServiceSettings = Pick<
   RuntimeSettings,
-  'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
+  'databaseUrl' | 'databaseOwnerUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
 >;
 
 /** One service's part of a start: resolved and ready, or a throw that says in one line what is wrong. */
@@ -50,10 +51,12 @@ export function startServices(
     return service;
   };
   const postgres = async (): Promise<string> => {
-    const { databaseUrl } = settings;
+    const { databaseUrl, databaseOwnerUrl } = settings;
     if (databaseUrl === null)
       return (await start('PostgreSQL', () => embeddedPostgres(context))).url;
-    return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+    const url = checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+    if (databaseOwnerUrl === null) return url;
+    return checked('DATABASE_OWNER_URL', databaseOwnerUrl, await postgresFault(databaseOwnerUrl));
   };
   const redis = async (): Promise<string> => {
     const { redisUrl } = settings;

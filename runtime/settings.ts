@@ -12,6 +12,8 @@ export interface RuntimeSettings {
   readonly numWorkers: ReadonlyMap<string, number>;
   /** Replacements of embedded services; null = embedded. */
   readonly databaseUrl: string | null;
+  /** Of the role that owns the tables; null = DATABASE_URL's. */
+  readonly databaseOwnerUrl: string | null;
   readonly redisUrl: string | null;
   readonly temporalAddress: string | null;
   readonly temporalNamespace: string;
@@ -29,6 +31,11 @@ const environmentSchema = z.object({
   COLLOQUY_HOME: z.string().default('.colloquy'),
   CATALOG_PATH: z.string().default('config/catalog.yaml'),
   DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .nullable()
+    .default(null),
+  DATABASE_OWNER_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
     .nullable()
@@ -79,6 +86,7 @@ export function readSettings(
     numGateways: count('--gateways', values.gateways, 1),
     numWorkers: new Map(values.workers.map(workerCount)),
     databaseUrl: variables.DATABASE_URL,
+    databaseOwnerUrl: variables.DATABASE_OWNER_URL,
     redisUrl: variables.REDIS_URL,
     temporalAddress: variables.TEMPORAL_ADDRESS,
     temporalNamespace: variables.TEMPORAL_NAMESPACE,

@@ -10,7 +10,8 @@ import { isPortFree, PortBook } from './ports.ts';
 import { withTask } from './progress.ts';
 import { ProcessSet } from './process-set.ts';
 import { clearRunFiles, readProcesses, runFiles, writeEndpoints } from './run-files.ts';
-import { demoTokens } from './secrets.ts';
+import { appUrl } from '../postgres/roles.ts';
+import { demoTokens, servicePassword } from './secrets.ts';
 import { startServices, whenServicesReady } from './services.ts';
 import { planProcesses } from './topology.ts';
 import { ensureEncoderWeights, ensureWeights } from './weights.ts';
@@ -34,11 +35,12 @@ export interface SupervisorOptions {
   /** The checkout. */
   readonly workingFolder: string;
   readonly progress: Progress;
-  /** Schema and demo users; resolves tier → user id. */
+  /** Schema, the processes' role and demo users; resolves tier → user id. See database.ts. */
   readonly prepareDatabase: (
-    databaseUrl: string,
+    ownerUrl: string,
     workingFolder: string,
     tokens: DemoTokens,
+    appPassword: string | null,
   ) => Promise<Readonly<Record<string, string>>>;
   /** The processes to run instead of the catalogue's. */
   readonly plan?: readonly PlannedProcess[];
@@ -102,7 +104,7 @@ export class Supervisor {
     const tokens = demoTokens(this.home.secrets);
     const database = started.postgres.then((url) =>
       withTask(progress, 'database schema', () =>
-        this.options.prepareDatabase(url, workingFolder, tokens),
+        this.options.prepareDatabase(url, workingFolder, tokens, this.appPassword()),
       ),
     );
     // All at once, and the first fault ends the start; the others' outcomes are then of no interest.
@@ -166,7 +168,7 @@ export class Supervisor {
     const { settings, workingFolder, progress } = this.options;
     const env = {
       ...this.env,
-      DATABASE_URL: services.databaseUrl,
+      ...this.databaseVariables(services.databaseUrl),
       REDIS_URL: services.redisUrl,
       TEMPORAL_ADDRESS: services.temporalAddress,
     };
@@ -182,7 +184,10 @@ export class Supervisor {
       const spec = nodeProcess(planned, baseUrl, {
         home: this.home,
         workingFolder,
-        env,
+        env:
+          planned.kind === 'background-worker'
+            ? { ...env, DATABASE_OWNER_URL: services.databaseUrl }
+            : env,
         drainMs: settings.drainMs,
       });
       starts.push(
@@ -194,6 +199,22 @@ export class Supervisor {
     this.ports.save();
     await Promise.all(starts);
     return gateways;
+  }
+
+  /** Null when the database is not ours to give roles passwords in. */
+  private appPassword(): string | null {
+    if (this.options.settings.databaseUrl !== null) return null;
+    return servicePassword(this.home.secrets, 'app');
+  }
+
+  /** Processes get the role without DDL; only the background worker has the owner's beside it. */
+  private databaseVariables(
+    ownerUrl: string,
+  ): Readonly<Record<'DATABASE_URL' | 'DATABASE_OWNER_URL', string>> {
+    const { databaseUrl } = this.options.settings;
+    const password = this.appPassword();
+    const own = databaseUrl ?? (password === null ? ownerUrl : appUrl(ownerUrl, password));
+    return { DATABASE_URL: own, DATABASE_OWNER_URL: '' };
   }
 
   /** The first gateway has the port that was asked for; the others any. */

@@ -1,13 +1,15 @@
 // What every worker process adds to process/start: stores, Temporal, operator endpoints, the order of stopping. Entries
 // add their activities.
 import type { NativeConnection, Worker } from '@temporalio/worker';
+import { createSchemaCheck } from '../postgres/migrate.ts';
 import { createPool } from '../postgres/pool.ts';
 import { singleStore } from '../postgres/stores.ts';
 import type { Stores } from '../postgres/stores.ts';
+import { walledStores } from '../postgres/walled-stores.ts';
 import { serveOperatorEndpoints } from '../process/operator-endpoints.ts';
 import { projectPath } from '../process/paths.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
-import { startProcess } from '../process/start.ts';
+import { refuseWrongSchema, startProcess } from '../process/start.ts';
 import type { StartedProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { ProcessLeases } from '../redis/process-leases.ts';
@@ -30,7 +32,9 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const db = createPool(config.postgres, (error) =>
     logger.warn({ error }, 'an idle database connection broke'),
   );
-  const stores = singleStore(db);
+  const hasSchema = createSchemaCheck(db, projectPath('migrations'));
+  await refuseWrongSchema(hasSchema);
+  const stores = walledStores(singleStore(db), { hasSweeps: kind === 'background-worker' });
   shutdown.onStop('postgres', () => stores.end());
   const redis = connectRedis({
     url: config.redis.url,
@@ -52,6 +56,7 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const run = async (worker: Worker, isAlive: () => boolean = () => true): Promise<void> => {
     const ready = {
       postgres: async () => (await db.query('select 1')).rowCount === 1,
+      schema: hasSchema,
       redis: () => servesAll(redis),
       worker: () => worker.getState() === 'RUNNING',
     };

@@ -37,6 +37,7 @@ export async function startOwnServices(
   };
   const settings = {
     databaseUrl: null,
+    databaseOwnerUrl: null,
     redisUrl: given['REDIS_URL'] ?? null,
     temporalAddress: given['TEMPORAL_ADDRESS'] ?? null,
     temporalNamespace: 'default',

@@ -47,6 +47,7 @@ export async function startTestServices(): Promise<RunningTestServices> {
     const fetch = { progress: SILENT, signal: new AbortController().signal };
     const settings = {
       databaseUrl: null,
+      databaseOwnerUrl: null,
       redisUrl: null,
       temporalAddress: null,
       temporalNamespace: 'default',

@@ -41,7 +41,9 @@ import { services } from './services.ts';
 export interface TurnHarness {
   /** The owner's: it sees every row. */
   readonly db: Pool;
-  /** As processes have them: behind the wall. */
+  /** The processes': what a statement does not say its caller may see, it does not. */
+  readonly appDb: Pool;
+  /** Of `appDb`, behind the wall, as processes have them. */
   readonly stores: Stores;
   readonly databaseUrl: string;
   readonly redis: Redis;
@@ -159,6 +161,7 @@ export async function startTurnHarness(
 
   return {
     db,
+    appDb,
     stores,
     databaseUrl: database.url,
     redis,
