@@ -10,7 +10,6 @@ export interface IdleConversation {
 
 /** What one maintenance run did. */
 export interface MaintenanceReport {
-  readonly partitionsMade: number;
   /** Accepted turns that had no running workflow: started, or closed with an error. */
   readonly turnsStarted: number;
   readonly turnsClosed: number;

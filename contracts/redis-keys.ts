@@ -1,6 +1,6 @@
 // Every Redis key, channel and time to live. Keys of one turn share the hash tag {turn id}, so one script may touch
 // them all and a cluster keeps them in one slot. Design §4.
-import type { TurnId, UserId } from './ids.ts';
+import type { ConversationId, TurnId, UserId } from './ids.ts';
 
 /** Stream of the turn's entries, ids `<n>-0`. */
 export const turnLogKey = (turnId: TurnId): string => `turn:{${turnId}}:log`;
@@ -10,6 +10,8 @@ export const turnMetaKey = (turnId: TurnId): string => `turn:{${turnId}}:meta`;
 export const turnPushChannel = (turnId: TurnId): string => `turn:{${turnId}}:push`;
 /** Sharded channel to the worker that generates the turn. */
 export const turnControlChannel = (turnId: TurnId): string => `turn:{${turnId}}:control`;
+/** Newest turns of a conversation. */
+const conversationCacheKey = (conversationId: ConversationId): string => `conv:{${conversationId}}`;
 /** Hash of a user's request and token buckets, and of open reservations by turn id. */
 export const limitBucketKey = (userId: UserId): string => `limit:{${userId}}:bucket`;
 export const limitReservationsKey = (userId: UserId): string => `limit:{${userId}}:reservations`;
@@ -37,3 +39,13 @@ export const BEAT_MS = 150;
 export const LEASE_MS = 700;
 /** Longer than this without a beat of anybody is Redis's own standstill. */
 export const MAX_SILENCE_MS = 350;
+
+/** What Redis may hold of a conversation beside its turns' logs: goes with it. */
+export const conversationKeys = (conversationId: ConversationId): string[] => [
+  conversationCacheKey(conversationId),
+];
+/** What Redis may hold of a user: goes with them. */
+export const userKeys = (userId: UserId): string[] => [
+  limitBucketKey(userId),
+  limitReservationsKey(userId),
+];

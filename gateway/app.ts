@@ -13,6 +13,7 @@ import { ROUTES } from './route-table.ts';
 import { addAccountRoutes } from './routes/account.ts';
 import { addConversationRoutes } from './routes/conversations.ts';
 import { addOperatorRoutes } from './routes/operator.ts';
+import { addPersonalDataRoutes } from './routes/personal-data.ts';
 import { addTurnRoutes } from './routes/turns.ts';
 
 export function createApp(deps: GatewayDeps): Express {
@@ -38,6 +39,7 @@ export function createApp(deps: GatewayDeps): Express {
   addConversationRoutes(api, deps);
   addTurnRoutes(api, deps);
   addAccountRoutes(api, deps);
+  addPersonalDataRoutes(api, deps);
   api.use(rateLimitsOfRefusal(deps));
   app.use(api);
 

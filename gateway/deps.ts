@@ -1,5 +1,6 @@
 // What the app is made of: everything it touches comes in here, so that tests can give twins.
 import type { Catalog } from '../contracts/catalog.ts';
+import type { ErasureDispatch } from '../contracts/erasure.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
 import type { TurnLogReader, TurnLogWriter } from '../contracts/turn-log.ts';
@@ -16,6 +17,7 @@ export interface GatewayDeps {
   readonly turnLog: TurnLogWriter & TurnLogReader;
   readonly limiter: Limiter;
   readonly dispatch: TurnDispatch;
+  readonly erasure: ErasureDispatch;
   /** Sequences waiting in the pool's least busy worker; null when unknown. */
   readonly leastWaiting: (pool: string) => Promise<number | null>;
   readonly catalog: Catalog;

@@ -7,6 +7,7 @@ import { createPool } from '../postgres/pool.ts';
 import { Silence } from '../postgres/silence.ts';
 import { impatientStores, singleStore } from '../postgres/stores.ts';
 import { walledStores } from '../postgres/walled-stores.ts';
+import { createErasureDispatch } from '../process/erasure-dispatch.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { projectPath } from '../process/paths.ts';
 import { main, refuseWrongSchema, startProcess } from '../process/start.ts';
@@ -123,6 +124,7 @@ main('gateway', async () => {
     turnLog,
     limiter,
     dispatch,
+    erasure: createErasureDispatch(dispatch.client),
     catalog,
     metrics,
     logger,

@@ -5,7 +5,9 @@ import type { ErrorCode } from '../contracts/errors.ts';
 import { isUuid } from '../contracts/ids.ts';
 import type { ConversationId } from '../contracts/ids.ts';
 import type { ListPlace, StoredConversation } from '../postgres/conversations.ts';
+import type { StoredFact } from '../postgres/memory-facts.ts';
 import type { StoredTurn } from '../postgres/turns.ts';
+import type { UsageReport, UsageTotals } from '../postgres/usage.ts';
 import { wireUsage } from '../postgres/stored-closing.ts';
 
 export function wireConversation(each: StoredConversation): WireConversation {
@@ -40,6 +42,36 @@ export function wireTurn(each: StoredTurn): WireTurn {
       : {}),
     ...(each.sampleIndex === null ? {} : { index: each.sampleIndex }),
     created_at: each.createdAt.toISOString(),
+  };
+}
+
+export function wireFacts(facts: readonly StoredFact[]): object[] {
+  return facts.map(({ factId, text, createdAt }) => ({
+    fact_id: factId,
+    text,
+    created_at: createdAt.toISOString(),
+  }));
+}
+
+export function wireUsageReport(report: UsageReport): object {
+  return {
+    ...wireTotals(report),
+    by_model: report.byModel.map((each) => ({ model: each.model, ...wireTotals(each) })),
+    by_day: report.byDay.map((each) => ({ day: each.day, ...wireTotals(each) })),
+  };
+}
+
+function wireTotals({
+  promptTokens,
+  completionTokens,
+  cachedTokens,
+  costUsd,
+}: UsageTotals): object {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    cached_tokens: cachedTokens,
+    cost_usd: costUsd,
   };
 }
 

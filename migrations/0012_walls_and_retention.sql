@@ -62,7 +62,7 @@ begin
       when each.has_user then 'user_id = (select app_user_id()) or (select app_sight()) = ''sweep'''
       when each.has_conversation
         then '(select app_sight()) = ''sweep'' or conversation_id in (select conversation_id from conversations where user_id = (select app_user_id()))'
-      when each.name = 'erasures' then '(select app_sight()) = ''sweep'''
+      when each.name = 'erasures' then '(select app_sight()) in (''directory'', ''sweep'')'
     end;
     continue when owned is null;
     execute format('alter table %I enable row level security', each.name);

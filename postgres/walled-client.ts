@@ -56,7 +56,7 @@ export class WalledClient extends Client {
  * The messages of both go out before the one Sync. Up to it all is one transaction, in which set_config is local; a begin
  * takes that transaction on, so it holds until its end. What the server answers to the first is nobody's to read.
  */
-function seeing({ sight: _, ...config }: SeeingConfig, sight: Sight): Query {
+function seeing(config: SeeingConfig, sight: Sight): Query {
   const query = new Query({ ...config, queryMode: 'extended' } as QueryConfig);
   const wire = query as unknown as WireQuery;
   const prepare = wire.prepare.bind(query);

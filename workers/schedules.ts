@@ -1,17 +1,32 @@
 // The Temporal schedules of the background worker. Made at its start; an operator may pause or change them in the UI.
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
+import type { Duration } from '@temporalio/common';
 import { BACKGROUND_TASK_QUEUE } from '../contracts/turn-workflow.ts';
 
 const SCHEDULES = [
   // A turn left behind by a dead gateway waits at most this long plus its staleness.
   { scheduleId: 'maintenance', workflowType: 'maintenance', every: '30s' },
   { scheduleId: 'memory-sweep', workflowType: 'memorySweep', every: '60s' },
-] as const;
+  // There are months ahead: an hour is often, and soon enough for an operator who looks after it.
+  { scheduleId: 'partitions', workflowType: 'partitions', every: '1h' },
+  { scheduleId: 'retention', workflowType: 'retention', every: '6h', timeout: '24h' },
+  // At most so often are files rewritten after deletions; without any it does nothing.
+  { scheduleId: 'scrub', workflowType: 'scrubFiles', every: '15m', timeout: '6h' },
+] as const satisfies readonly Schedule[];
+
+interface Schedule {
+  readonly scheduleId: string;
+  readonly workflowType: string;
+  readonly every: Duration;
+  /** Of a run as a whole; default 5 minutes. */
+  readonly timeout?: Duration;
+}
 
 /** Creates what is missing and leaves what is there. */
 export async function ensureSchedules(client: Client): Promise<void> {
-  for (const { scheduleId, workflowType, every } of SCHEDULES) {
+  const schedules: readonly Schedule[] = SCHEDULES;
+  for (const { scheduleId, workflowType, every, timeout = '5m' } of schedules) {
     try {
       await client.schedule.create({
         scheduleId,
@@ -21,7 +36,7 @@ export async function ensureSchedules(client: Client): Promise<void> {
           type: 'startWorkflow',
           workflowType,
           taskQueue: BACKGROUND_TASK_QUEUE,
-          workflowExecutionTimeout: '5m',
+          workflowExecutionTimeout: timeout,
         },
       });
     } catch (error) {

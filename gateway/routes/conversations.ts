@@ -1,22 +1,20 @@
 // Conversations: make, list, read, change, delete.
 import type { Request, Response, Router } from 'express';
+import { endAndRemove } from '../../activities/erasure.ts';
 import { changeConversationBody, createConversationBody, listQuery } from '../../contracts/api.ts';
-import { closingEntries, toWireUsage } from '../../contracts/closing-entries.ts';
 import { AppError } from '../../contracts/errors.ts';
 import { isUuid, newConversationId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
-import { sampleTurnIds } from '../../contracts/samples.ts';
-import { ZERO_USAGE } from '../../contracts/turn-facts.ts';
 import { chooseModel } from '../../policy/model-choice.ts';
 import {
   changeConversation,
-  deleteConversation,
   findConversation,
   findConversationWithRunning,
   insertConversation,
   listConversations,
 } from '../../postgres/conversations.ts';
-import type { DeletedTurn, RunningTurn, StoredConversation } from '../../postgres/conversations.ts';
+import type { RunningTurn, StoredConversation } from '../../postgres/conversations.ts';
+import { deleteConversation } from '../../postgres/erasure.ts';
 import { historyPage } from '../../postgres/history.ts';
 import type { Db } from '../../postgres/pool.ts';
 import { runningTurns } from '../../postgres/turn-requests.ts';
@@ -116,26 +114,13 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
         cancelTurn(deps, conversationId, turnId),
       ),
     );
-    const turns = await deleteConversation(db, userId, conversationId);
-    if (turns === null) throw new AppError('CONVERSATION_NOT_FOUND');
-    await Promise.all(turns.map((turn) => endAndRemove(deps, turn)));
+    // Durably first: caches, executions and whatever we do not get to if this process dies now.
+    await deps.erasure.eraseConversation({ userId, conversationId });
+    // And at once: who asks next finds nothing.
+    const deleted = await deleteConversation(db, userId, conversationId);
+    await Promise.all((deleted?.turns ?? []).map((turn) => endAndRemove(deps.turnLog, turn)));
     response.status(204).end();
   });
-}
-
-/** Readers of a running turn get their end; then nothing of its log is left. */
-async function endAndRemove(
-  { turnLog }: GatewayDeps,
-  { turnId, numSamples }: DeletedTurn,
-): Promise<void> {
-  const usage = toWireUsage(ZERO_USAGE, 0);
-  const samples = sampleTurnIds(turnId, numSamples).map((each) => ({
-    turnId: each,
-    finishReason: 'cancelled' as const,
-    usage,
-  }));
-  await turnLog.end(turnId, closingEntries({ samples, errorCode: null, verdict: null }));
-  await turnLog.remove(turnId);
 }
 
 /** The id in the path. @throws AppError CONVERSATION_NOT_FOUND: what has not the form of an id cannot exist */

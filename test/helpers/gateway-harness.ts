@@ -12,6 +12,7 @@ import { OpenStreams } from '../../gateway/open-streams.ts';
 import { ReaderProgress } from '../../gateway/reader-progress.ts';
 import { seedDemo } from '../../postgres/demo-users.ts';
 import type { DemoUser } from '../../postgres/demo-users.ts';
+import { createErasureDispatch } from '../../process/erasure-dispatch.ts';
 import { createLogger } from '../../process/logger.ts';
 import { createMetrics } from '../../process/metrics.ts';
 import { projectPath } from '../../process/paths.ts';
@@ -74,6 +75,7 @@ export async function startGatewayHarness(): Promise<GatewayHarness> {
       stores: turns.stores,
       turnLog,
       dispatch,
+      erasure: createErasureDispatch(turns.dispatch.client),
       logger,
       metrics,
       grace,
