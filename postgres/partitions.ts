@@ -58,7 +58,10 @@ export async function dropExpiredMonths(
     await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
     let dropped = 0;
     for (const month of await rows<Month>(client, OLD_MONTHS, [horizonDays, SETTLED_DAYS])) {
-      if (await dropMonth(client, month)) dropped += 1;
+      const outcome = await dropMonth(client, month);
+      // It is half-way off, and no other can follow before it is: the next run begins with it.
+      if (outcome === 'busy') break;
+      if (outcome === 'dropped') dropped += 1;
     }
     return dropped;
   } finally {
@@ -67,18 +70,18 @@ export async function dropExpiredMonths(
 }
 
 /** Detached concurrently: statements on other months go on meanwhile. It cannot be part of a transaction. */
-async function dropMonth(client: Client, month: Month): Promise<boolean> {
+async function dropMonth(client: Client, month: Month): Promise<'dropped' | 'kept' | 'busy'> {
   const { name, is_expired, is_detached, is_pending } = month;
   try {
     if (!is_detached) {
-      if (!is_expired && !(await isEmpty(client, name))) return false;
+      if (!is_pending && !is_expired && !(await isEmpty(client, name))) return 'kept';
       const how = is_pending ? 'finalize' : 'concurrently';
       await client.query(`alter table turns detach partition ${name} ${how}`);
     }
     await client.query(`drop table ${name}`);
-    return true;
+    return 'dropped';
   } catch (error) {
-    if ((error as { code?: unknown }).code === LOCK_NOT_AVAILABLE) return false;
+    if ((error as { code?: unknown }).code === LOCK_NOT_AVAILABLE) return 'busy';
     throw error;
   }
 }
@@ -95,4 +98,4 @@ const OLD_MONTHS = `
     lateral (select to_date(substr(c.relname, 7), 'YYYY_MM') + interval '1 month' as ends) month
   where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relname ~ '^turns_\\d{4}_\\d{2}$'
     and month.ends < now() - make_interval(days => $2)
-  order by c.relname`;
+  order by c.relispartition, i.inhdetachpending desc nulls last, c.relname`;

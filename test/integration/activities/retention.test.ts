@@ -13,12 +13,14 @@ import { runBackground, startBackground } from '../../helpers/background-harness
 import { startTurnHarness } from '../../helpers/turn-harness.ts';
 import type { TurnHarness } from '../../helpers/turn-harness.ts';
 
+const OLD_MONTHS = `select create_turn_partitions(now() - interval '400 days', 14)`;
+
 let harness: TurnHarness;
 let stop: () => Promise<void>;
 beforeAll(async () => {
   harness = await startTurnHarness();
   stop = await startBackground(harness);
-  await harness.db.query(`select create_turn_partitions(now() - interval '400 days', 14)`);
+  await harness.db.query(OLD_MONTHS);
 }, 60_000);
 afterAll(async () => {
   await stop();
@@ -41,7 +43,7 @@ async function talk(userId: string, ages: readonly number[]): Promise<string> {
   const made = await row<{ conversation_id: string }>(
     harness.db,
     `insert into conversations (conversation_id, user_id, org_id, model, region, title, created_at, last_turn_at)
-     select uuidv7(make_interval(days => -$2)), user_id, org_id, 'm', 'r', 'kept', now() - make_interval(days => $2), now() - make_interval(days => $3)
+     select uuidv7(make_interval(days => 0 - $2::integer)), user_id, org_id, 'm', 'r', 'kept', now() - make_interval(days => $2), now() - make_interval(days => $3)
      from users where user_id = $1 returning conversation_id`,
     [userId, Math.max(...ages), Math.min(...ages)],
   );
@@ -50,7 +52,7 @@ async function talk(userId: string, ages: readonly number[]): Promise<string> {
       harness.db,
       `with said as (
          insert into turns (turn_id, conversation_id, user_id, role, content)
-         values (uuidv7(make_interval(days => -$3)), $1, $2, 'user', 'x') returning turn_id
+         values (uuidv7(make_interval(days => 0 - $3::integer)), $1, $2, 'user', 'x') returning turn_id
        ), asked as (
          insert into turn_requests (turn_id, user_turn_id, conversation_id, user_id, params, model, pool, idempotency_key, ended_at)
          select turn_id, turn_id, $1, $2, '{}', 'm', 'p', 'key ' || turn_id, now() from said
@@ -159,6 +161,7 @@ describe('months', () => {
   });
 
   it('are dropped when they are old and empty, or older than anybody’s horizon, and not before', async () => {
+    await harness.db.query(OLD_MONTHS);
     const userId = await newUser('paid', null);
     await talk(userId, [370, 200, 100]);
     const before = await months();
