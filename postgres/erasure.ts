@@ -5,12 +5,12 @@ import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts'
 import {
   ACCOUNT_TABLES,
   CONVERSATION_TABLES,
-  NOBODY,
   UNLINKED_TABLES,
   USER_TABLES,
 } from './owned-tables.ts';
 import { row, rows, transaction } from './pool.ts';
 import type { Db, Pool, PoolClient } from './pool.ts';
+import { pseudonymFor } from './pseudonym.ts';
 
 /** A turn whose log is left to remove. */
 export interface DeletedTurn {
@@ -137,10 +137,11 @@ export async function deleteUserRows(db: Db, userId: UserId): Promise<number> {
 
 /** In sight of everybody: afterwards the rows are nobody's. */
 export async function unlinkLedger(db: Db, userId: UserId): Promise<void> {
+  const pseudonym = pseudonymFor(userId);
   for (const table of UNLINKED_TABLES)
     await rows(db, `update ${table} set user_id = $2, conversation_id = $2 where user_id = $1`, [
       userId,
-      NOBODY,
+      pseudonym,
     ]);
 }
 

@@ -22,6 +22,5 @@ export const USER_TABLES = Object.freeze(['user_memory'] as const);
 /** In the directory: who may call. Keys go first. */
 export const ACCOUNT_TABLES = Object.freeze(['api_keys', 'users'] as const);
 
-/** Kept for the books, without whose they were: `user_id` and `conversation_id` become this. There is no text in it. */
+/** Kept for the books, without whose they were: `user_id` and `conversation_id` become a pseudonym. There is no text in it. */
 export const UNLINKED_TABLES = Object.freeze(['ledger'] as const);
-export const NOBODY = '00000000-0000-0000-0000-000000000000';

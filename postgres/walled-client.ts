@@ -29,6 +29,7 @@ interface WireQuery {
 }
 
 interface WireConnection {
+  parse(message: { text: string }): void;
   bind(message: { statement: string; values: readonly string[] }): void;
   execute(message: { portal: string }): void;
 }
@@ -62,9 +63,12 @@ function seeing(config: SeeingConfig, sight: Sight): Query {
   const prepare = wire.prepare.bind(query);
   const handleDataRow = wire.handleDataRow.bind(query);
   const handleCommandComplete = wire.handleCommandComplete.bind(query);
+  // A statement without a name may be on a connection that keeps no names (a pooler's): then this has none either.
+  const name = config.name === undefined ? '' : SET_SIGHT.name;
   let isSet = false;
   wire.prepare = (connection) => {
-    connection.bind({ statement: SET_SIGHT.name, values: [sight] });
+    if (name === '') connection.parse({ text: SET_SIGHT.text });
+    connection.bind({ statement: name, values: [sight] });
     connection.execute({ portal: '' });
     prepare(connection);
   };

@@ -39,7 +39,8 @@ function seeingFromBegin(client: PoolClient, sight: Sight): PoolClient {
   const query = (statement: string | QueryConfig, values?: unknown[]): unknown => {
     const text = typeof statement === 'string' ? statement : statement.text;
     if (text !== 'begin') return client.query(statement as string, values);
-    return client.query({ text, sight } as QueryConfig);
+    const begin = typeof statement === 'string' ? { text } : statement;
+    return client.query({ ...begin, sight } as QueryConfig);
   };
   return withMethods(client, { query });
 }

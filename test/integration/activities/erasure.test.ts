@@ -218,7 +218,8 @@ describe('deleting a user', () => {
     // The books stay, without whose they were.
     const billed = await row<{ n: number }>(
       db,
-      `select count(*) as n from ledger where org_id = $1 and user_id = '00000000-0000-0000-0000-000000000000'`,
+      `select count(*) as n from ledger l where org_id = $1 and user_id = conversation_id
+         and not exists (select from users u where u.user_id = l.user_id)`,
       [org?.org_id],
     );
     expect(billed?.n).toBe(3);

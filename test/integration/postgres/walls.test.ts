@@ -110,6 +110,18 @@ describe('a statement that asks for everybody’s rows', () => {
     expect(await seen(db, 'turns')).toEqual([mine]);
   });
 
+  it('is walled without a name too, and after a statement that failed', async () => {
+    const db = walled(app, mine);
+    const unnamed = async (): Promise<unknown[]> =>
+      (await db.query<{ user_id: string }>({ text: 'select user_id from turns', values: [] })).rows;
+    expect(await unnamed()).toEqual([{ user_id: mine }]);
+    await expect(db.query({ text: 'select nonsense', values: [] })).rejects.toThrow('nonsense');
+    await expect(rows(db, 'select more_nonsense')).rejects.toMatchObject({ code: 'INTERNAL' });
+    await expect(rows(db, 'select more_nonsense')).rejects.toMatchObject({ code: 'INTERNAL' });
+    expect(await unnamed()).toEqual([{ user_id: mine }]);
+    expect(await seen(app, 'turns')).toEqual([]);
+  });
+
   it('keeps to one caller each when many share a connection', async () => {
     const asked = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? mine : theirs));
     const answers = await Promise.all(asked.map((userId) => seen(walled(app, userId), 'turns')));
