@@ -34,23 +34,23 @@ interface WireConnection {
   execute(message: { portal: string }): void;
 }
 
-type Callback = (error: Error | null, result: unknown) => void;
-
 /** A pg client that honours `sight` in a statement's configuration. */
 export class WalledClient extends Client {
-  override query = ((config: unknown, values?: unknown, callback?: Callback): unknown => {
-    const ask = super.query.bind(this) as (...args: unknown[]) => unknown;
+  // The signatures of pg's own query() cannot be repeated; what says nothing of a sight goes on as it is.
+  override query(...args: unknown[]): never {
+    const ask = super.query.bind(this) as (...all: unknown[]) => never;
+    const [config, ...rest] = args;
     const { sight } = config as SeeingConfig;
-    if (sight === undefined) return ask(config, values, callback);
+    if (sight === undefined) return ask(...args);
     const query = seeing(config as SeeingConfig, sight);
-    const done = callback ?? (typeof values === 'function' ? (values as Callback) : undefined);
+    const done = rest.find((each) => typeof each === 'function');
     if (done !== undefined) return ask(query, done);
     return new Promise((resolve, reject) => {
       ask(query, (error: Error | null, result: unknown) =>
         error === null ? resolve(result) : reject(error),
       );
-    });
-  }) as Client['query'];
+    }) as never;
+  }
 }
 
 /**
