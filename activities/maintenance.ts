@@ -1,8 +1,7 @@
-// Housekeeping: partitions ahead of time, and accepted turns that no workflow runs.
+// Housekeeping: accepted turns that no workflow runs.
 import type { MaintenanceReport } from '../contracts/background-work.ts';
 import type { Tier } from '../contracts/turn-facts.ts';
 import type { PersistInput, PersistResult, TurnInput } from '../contracts/turn-workflow.ts';
-import { createTurnPartitions } from '../postgres/partitions.ts';
 import { closeRequest, openRequests } from '../postgres/turn-requests.ts';
 import type { StoredRequest } from '../postgres/turn-requests.ts';
 import { authorizeTurn } from '../postgres/standing.ts';
@@ -25,13 +24,8 @@ const STALE_MS = 30_000;
 const BATCH = 200;
 
 export function createMaintenanceActivities(deps: MaintenanceDeps) {
-  const createPartitions = async (): Promise<number> => {
-    const made = await Promise.all(deps.stores.primaries.map((db) => createTurnPartitions(db)));
-    return made.reduce((sum, each) => sum + each, 0);
-  };
-
   /** Starts turns that were accepted and never started; closes those whose workflow ended without storing them. */
-  const recoverTurns = async (): Promise<Omit<MaintenanceReport, 'partitionsMade'>> => {
+  const recoverTurns = async (): Promise<MaintenanceReport> => {
     const open = await Promise.all(
       deps.stores.primaries.map((db) => openRequests(db, STALE_MS, BATCH)),
     );
@@ -59,7 +53,7 @@ export function createMaintenanceActivities(deps: MaintenanceDeps) {
     return { turnsStarted, turnsClosed };
   };
 
-  return translateFailures({ createPartitions, recoverTurns }, deps.logger);
+  return translateFailures({ recoverTurns }, deps.logger);
 }
 
 async function inputOf(db: Db, request: StoredRequest): Promise<TurnInput | null> {

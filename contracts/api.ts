@@ -287,6 +287,22 @@ export const usageReport = z.object({
   by_model: z.array(z.object({ model: z.string(), ...totals })),
   by_day: z.array(z.object({ day: z.string(), ...totals })),
 });
+export const userErasure = z.object({ user_id: uuid, status: z.literal('deleting') });
+/** A stream of one object: it may be large. */
+export const userExport = z.object({
+  exported_at: z.iso.datetime(),
+  user: z.object({
+    user_id: uuid,
+    org_id: uuid,
+    name: z.string(),
+    tier: z.enum(TIERS),
+    role: z.string(),
+    created_at: z.iso.datetime(),
+  }),
+  facts: memoryFacts.shape.facts,
+  usage: usageReport,
+  conversations: z.array(conversation.extend({ turns: z.array(turn) })),
+});
 export const errorBody = z.object({
   error: z.object({
     code: z.string(),

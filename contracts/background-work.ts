@@ -55,7 +55,6 @@ export interface SummaryWork {
 
 /** What one maintenance run did. */
 export interface MaintenanceReport {
-  readonly partitionsMade: number;
   /** Accepted turns that had no running workflow: started, or closed with an error. */
   readonly turnsStarted: number;
   readonly turnsClosed: number;

@@ -110,6 +110,8 @@ const tierRow = z.strictObject({
   reasoning_model: z.string().nullable(),
   requests_per_minute: z.int().min(1),
   tokens_per_minute: z.int().min(1),
+  /** Turns are kept this long, unless the user's organisation says otherwise; null = for ever. */
+  retention_days: z.int().min(1).max(36_500).nullable().default(null),
   /** Temporal's and the engine's priority: 1 first … 5 last. */
   priority: z.int().min(1).max(5),
 });

@@ -46,6 +46,11 @@ export function newSummaryId(): string {
   return v7();
 }
 
+/** Of one step of retention, in the record of what was erased. */
+export function newRetentionId(): string {
+  return v7();
+}
+
 /** Whether `text` has the form of an id. A text that does not cannot exist, so callers answer 404, never a database error. */
 export function isUuid(text: string): boolean {
   return validate(text);

@@ -82,3 +82,9 @@ function writeMarkBucket(userId: UserId): number {
   for (const char of userId) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193) >>> 0;
   return hash % NUM_WRITE_MARKS;
 }
+
+/** What Redis may hold of a user: goes with them. */
+export const userKeys = (userId: UserId): string[] => [
+  limitBucketKey(userId),
+  limitReservationsKey(userId),
+];

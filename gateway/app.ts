@@ -14,6 +14,7 @@ import { addAccountRoutes } from './routes/account.ts';
 import { addConversationRoutes } from './routes/conversations.ts';
 import { addMemoryRoutes } from './routes/memory.ts';
 import { addOperatorRoutes } from './routes/operator.ts';
+import { addPersonalDataRoutes } from './routes/personal-data.ts';
 import { addTurnRoutes } from './routes/turns.ts';
 
 export function createApp(deps: GatewayDeps): Express {
@@ -40,6 +41,7 @@ export function createApp(deps: GatewayDeps): Express {
   addTurnRoutes(api, deps);
   addAccountRoutes(api, deps);
   addMemoryRoutes(api, deps);
+  addPersonalDataRoutes(api, deps);
   api.use(rateLimitsOfRefusal(deps));
   app.use(api);
 

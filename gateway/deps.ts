@@ -3,6 +3,7 @@ import type { RecentTurns } from '../activities/recent-turns.ts';
 import type { Catalog } from '../contracts/catalog.ts';
 import type { ConversationCache } from '../contracts/conversation-cache.ts';
 import type { PromptEncoderOf } from '../contracts/prompt-encoder.ts';
+import type { ErasureDispatch } from '../contracts/erasure.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { TextEmbedder } from '../contracts/text-embedder.ts';
 import type { TurnDispatch } from '../contracts/turn-dispatch.ts';
@@ -22,6 +23,7 @@ export interface GatewayDeps {
   readonly recentTurns: RecentTurns;
   readonly limiter: Limiter;
   readonly dispatch: TurnDispatch;
+  readonly erasure: ErasureDispatch;
   /** Sequences waiting in the pool's least busy worker; null when unknown. */
   readonly leastWaiting: (pool: string) => Promise<number | null>;
   readonly catalog: Catalog;

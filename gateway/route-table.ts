@@ -141,6 +141,23 @@ export const ROUTES: readonly RouteRow[] = Object.freeze([
   },
   {
     method: 'get',
+    path: '/v1/users/:user/export',
+    summary: 'Everything that is kept of a user, as one JSON object',
+    query: api.noQuery,
+    status: 200,
+    response: api.userExport,
+    needsToken: true,
+  },
+  {
+    method: 'delete',
+    path: '/v1/users/:user',
+    summary: 'Delete an account and all that came of it',
+    status: 202,
+    response: api.userErasure,
+    needsToken: true,
+  },
+  {
+    method: 'get',
     path: '/v1/models',
     summary: 'Models the caller may use',
     status: 200,

@@ -5,13 +5,16 @@ import type { AddressInfo } from 'node:net';
 import { createRecentTurns } from '../activities/recent-turns.ts';
 import { Embedder } from '../inference/embedder.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
+import { createSchemaCheck } from '../postgres/migrate.ts';
 import { isWritable, openStores } from '../postgres/open-stores.ts';
 import { Silence } from '../postgres/silence.ts';
 import { impatientStores } from '../postgres/stores.ts';
+import { walledStores } from '../postgres/walled-stores.ts';
+import { createErasureDispatch } from '../process/erasure-dispatch.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
 import { storeInstruments } from '../process/metrics.ts';
 import { projectPath } from '../process/paths.ts';
-import { main, startProcess } from '../process/start.ts';
+import { main, refuseWrongSchema, startProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { ChannelHub } from '../redis/channel-hub.ts';
@@ -55,13 +58,17 @@ main('gateway', async () => {
     answerMs: REDIS_ANSWER_MS,
   });
   shutdown.onStop('redis', () => redis.disconnect());
-  const stores = openStores({
+  const opened = openStores({
     settings: config.postgres,
     marks: new RedisWriteMarks(redis),
-    onError: (error) => logger.warn({ error }, 'an idle database connection broke'),
+    onError: (error) =>
+      logger.warn({ error }, 'a database connection broke, or the shard map was not read'),
     ...storeInstruments(metrics),
   });
-  shutdown.onStop('postgres', () => stores.end());
+  shutdown.onStop('postgres', () => opened.end());
+  const hasSchema = createSchemaCheck(opened.directory, projectPath('migrations'));
+  await refuseWrongSchema(hasSchema);
+  const stores = walledStores(opened, { hasSweeps: false });
   const hub = new ChannelHub(connectSubscriber(redis, onError));
   shutdown.onStop('subscriber', () => hub.close());
   installTemporalRuntime(logger);
@@ -125,6 +132,7 @@ main('gateway', async () => {
   const silence = new Silence();
   const ready = {
     postgres: async () => !silence.isSilent && (await isWritable(stores.directory)),
+    schema: hasSchema,
     redis: () => servesAll(redis),
     temporal: async () => {
       await connection.workflowService.getSystemInfo({});
@@ -139,6 +147,7 @@ main('gateway', async () => {
     recentTurns: createRecentTurns({ cache, metrics, cachedTurns: config.cache.turns }),
     limiter,
     dispatch,
+    erasure: createErasureDispatch(dispatch.client),
     catalog,
     encoderOf: encoders.of,
     metrics,

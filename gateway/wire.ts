@@ -6,6 +6,8 @@ import { isUuid } from '../contracts/ids.ts';
 import type { ConversationId } from '../contracts/ids.ts';
 import type { ShownTurn } from '../contracts/shown-turn.ts';
 import type { ListPlace, StoredConversation } from '../postgres/conversations.ts';
+import type { StoredFact } from '../postgres/memory-facts.ts';
+import type { UsageReport, UsageTotals } from '../postgres/usage.ts';
 import { wireUsage } from '../postgres/stored-closing.ts';
 
 export function wireConversation(each: StoredConversation): WireConversation {
@@ -42,6 +44,38 @@ export function wireTurn(each: ShownTurn): WireTurn {
       : {}),
     ...(each.sampleIndex === null ? {} : { index: each.sampleIndex }),
     created_at: each.createdAt.toISOString(),
+  };
+}
+
+export function wireFacts(facts: readonly StoredFact[]): object[] {
+  return facts.map((each) => ({
+    fact_id: each.factId,
+    text: each.text,
+    created_at: each.createdAt.toISOString(),
+    last_used_at: each.lastUsedAt?.toISOString() ?? null,
+    conversation_id: each.conversationId,
+  }));
+}
+
+export function wireUsageReport(report: UsageReport): object {
+  return {
+    ...wireTotals(report),
+    by_model: report.byModel.map((each) => ({ model: each.model, ...wireTotals(each) })),
+    by_day: report.byDay.map((each) => ({ day: each.day, ...wireTotals(each) })),
+  };
+}
+
+function wireTotals({
+  promptTokens,
+  completionTokens,
+  cachedTokens,
+  costUsd,
+}: UsageTotals): object {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    cached_tokens: cachedTokens,
+    cost_usd: costUsd,
   };
 }
 

@@ -16,3 +16,4 @@ create table daily_statistics (
   computed_at timestamptz not null default now(),
   primary key (day, org_id)
 );
+select raise_walls();

@@ -1,8 +1,7 @@
 // Conversations of one user. Every statement names the owner: what is not theirs is not there.
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
-import { forgetConversation } from './memory-deletion.ts';
-import { row, rows, transaction } from './pool.ts';
-import type { Db, Pool } from './pool.ts';
+import { row, rows } from './pool.ts';
+import type { Db } from './pool.ts';
 
 export interface StoredConversation {
   readonly conversationId: ConversationId;
@@ -123,6 +122,21 @@ export async function listConversations(
   return found.map(toConversation);
 }
 
+/** All of a user's in order of id, from `after` on: an order that nothing changes meanwhile. */
+export async function conversationsAfter(
+  db: Db,
+  userId: UserId,
+  after: ConversationId | null,
+  limit: number,
+): Promise<StoredConversation[]> {
+  const found = await rows<ConversationRow>(
+    db,
+    `${SELECT} where user_id = $1 and ($2::uuid is null or conversation_id > $2) order by conversation_id limit $3`,
+    [userId, after, limit],
+  );
+  return found.map(toConversation);
+}
+
 export interface ConversationChange {
   readonly title?: string | null | undefined;
   readonly isArchived?: boolean | undefined;
@@ -161,41 +175,6 @@ export async function changeConversation(
     ],
   );
   return changed === null ? null : toConversation(changed);
-}
-
-/** A turn whose log is left to remove. */
-export interface DeletedTurn {
-  readonly turnId: TurnId;
-  readonly numSamples: number;
-}
-
-/**
- * Deletes every row of a conversation but its ledger, which has no text. The conversation goes first: a turn that is
- * being stored either finishes before, or finds nothing to store into.
- * @returns its turns; null when there is no such conversation
- */
-export async function deleteConversation(
-  pool: Pool,
-  userId: UserId,
-  id: ConversationId,
-): Promise<DeletedTurn[] | null> {
-  return transaction(pool, async (client) => {
-    await forgetConversation(client, userId, id);
-    const deleted = await row(
-      client,
-      'delete from conversations where conversation_id = $1 and user_id = $2 returning conversation_id',
-      [id, userId],
-    );
-    if (deleted === null) return null;
-    await rows(client, 'delete from turns where conversation_id = $1', [id]);
-    const requests = await rows<{ turn_id: TurnId; n: number }>(
-      client,
-      `delete from turn_requests where conversation_id = $1
-       returning turn_id, coalesce((params ->> 'n')::integer, 1) as n`,
-      [id],
-    );
-    return requests.map((each) => ({ turnId: each.turn_id, numSamples: each.n }));
-  });
 }
 
 interface ConversationRow {

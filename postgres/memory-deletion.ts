@@ -1,17 +1,20 @@
-// What goes from a user's memory when a conversation goes: facts that were said nowhere else, and what keeps them away.
-import type { ConversationId, UserId } from '../contracts/ids.ts';
+// What goes from a user's memory when a conversation goes, or its oldest turns: facts that were said nowhere else, and what keeps them away.
+import type { ConversationId, TurnId, UserId } from '../contracts/ids.ts';
 import { rows } from './pool.ts';
 import type { Db } from './pool.ts';
 
 /**
  * To be run in the transaction that deletes the conversation, before its row goes. A fact that another conversation has told
  * as well stays; of wordings that a fact had hidden the newest comes back when the fact goes.
+ * @param before only what was said in turns before this one; null = in any
+ * @returns facts that went
  */
 export async function forgetConversation(
   db: Db,
   userId: UserId,
   conversationId: ConversationId,
-): Promise<void> {
+  before: TurnId | null = null,
+): Promise<number> {
   // As an extraction does: what it stores of this conversation is either seen here, or not stored at all.
   await rows(db, 'select pg_advisory_xact_lock(hashtextextended($1, 9))', [userId]);
   await rows(
@@ -21,14 +24,19 @@ export async function forgetConversation(
   );
   const gone = await rows<{ fact_id: string | null }>(
     db,
-    'delete from memory_sources where user_id = $1 and conversation_id = $2 returning fact_id',
-    [userId, conversationId],
+    `delete from memory_sources where user_id = $1 and conversation_id = $2
+       and ($3::uuid is null or source_turn_id < $3) returning fact_id`,
+    [userId, conversationId, before],
   );
   const facts = gone.flatMap(({ fact_id: factId }) => (factId === null ? [] : [factId]));
-  if (facts.length === 0) return;
+  if (facts.length === 0) return 0;
   await rows(db, SOURCE_ANEW, [userId, facts]);
   await rows(db, BRING_BACK, [userId, facts]);
-  await rows(db, `delete from user_memory m where ${IS_DOOMED}`, [userId, facts]);
+  const doomed = await rows(db, `delete from user_memory m where ${IS_DOOMED} returning fact_id`, [
+    userId,
+    facts,
+  ]);
+  return doomed.length;
 }
 
 /** Nobody has said it any more. */

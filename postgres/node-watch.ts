@@ -2,7 +2,7 @@
 import type { Client } from 'pg';
 import { lookAtNode } from './node-look.ts';
 import type { NodeView } from './node-look.ts';
-import { UnnamedClient } from './pool.ts';
+import { UnnamedClient } from './walled-client.ts';
 
 export interface TimedView extends NodeView {
   /** When the look began: the view is of then or later. Milliseconds of performance.now(). */

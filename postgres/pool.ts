@@ -1,8 +1,9 @@
 // The connection pool and the one way statements run: parameters only, failures translated once.
-import { Client, Pool, types } from 'pg';
-import type { PoolClient, QueryConfig, QueryResultRow } from 'pg';
+import { Pool, types } from 'pg';
+import type { ClientBase, PoolClient, QueryConfig, QueryResultRow } from 'pg';
 import pgvector from 'pgvector/pg';
 import { AppError } from '../contracts/errors.ts';
+import { SET_SIGHT, UnnamedClient, WalledClient } from './walled-client.ts';
 
 export type { Pool, PoolClient };
 /** Anything a statement can run on: the pool, or a client inside a transaction. */
@@ -32,25 +33,22 @@ export function createPool(settings: PoolSettings, onError: (error: Error) => vo
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     application_name: 'colloquy',
-    ...(settings.namedStatements === false ? { Client: UnnamedClient } : {}),
-    // Embeddings come back as number arrays. The pool waits for the promise, though its types do not say so.
-    onConnect: (client) => pgvector.registerTypes(client) as unknown as void,
+    Client: settings.namedStatements === false ? UnnamedClient : WalledClient,
+    // The pool waits for the promise, though its types do not say so.
+    onConnect: (client) => prepareConnection(client, settings) as unknown as void,
   });
   pool.on('error', onError);
   return pool;
 }
 
-/** A connection that sends each statement as if it had no name: parsed and planned anew each time, and gone with its transaction. */
-export class UnnamedClient extends Client {
-  // The signatures of pg's own query() cannot be repeated; whatever it was given goes on, less the name.
-  override query(...args: unknown[]): never {
-    const [first, ...rest] = args;
-    const unnamed =
-      typeof first === 'object' && first !== null && 'name' in first
-        ? { ...first, name: undefined }
-        : first;
-    return (super.query as (...all: unknown[]) => unknown).call(this, unnamed, ...rest) as never;
-  }
+async function prepareConnection(client: ClientBase, settings: PoolSettings): Promise<void> {
+  // Embeddings come back as number arrays.
+  await pgvector.registerTypes(client).catch((error: unknown) => {
+    // An empty database has no such type: whoever asks it for its schema is told so (migrate.ts), not that it is away.
+    if (!String(error).includes('vector type not found')) throw error;
+  });
+  if (settings.namedStatements !== false)
+    await client.query({ ...SET_SIGHT, values: [...SET_SIGHT.values] });
 }
 
 /**

@@ -28,6 +28,7 @@ export const COPIED_TABLES: readonly string[] = ['organisations', 'users'];
 export const LOCAL_TABLES: readonly string[] = [
   'api_keys',
   'daily_statistics',
+  'erasures',
   'schema_migrations',
   'shard_map',
   'shard_slots',

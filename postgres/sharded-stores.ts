@@ -62,8 +62,8 @@ export function shardedStores(
     };
     const take = (): Promise<PoolClient> =>
       onShard(slot, (database) => database.primaryOf(userId).connect());
-    const begin = (): Promise<PoolClient> =>
-      onShard(slot, (database) => beginOn(database.primaryOf(userId), slot));
+    const begin = (asked: QueryConfig): Promise<PoolClient> =>
+      onShard(slot, (database) => beginOn(database.primaryOf(userId), slot, asked));
     const connect = async (): Promise<PoolClient> => boundClient(await take(), slot, begin);
     return withOwn(first.directory, { query, connect });
   };
@@ -102,10 +102,10 @@ export function shardedStores(
 }
 
 /** A client in a transaction that holds the slot: it cannot leave before the transaction has ended. */
-async function beginOn(pool: Pool, slot: number): Promise<PoolClient> {
+async function beginOn(pool: Pool, slot: number, begin: QueryConfig): Promise<PoolClient> {
   const client = await pool.connect();
   try {
-    await hold(client, slot);
+    await hold(client, slot, begin);
     return client;
   } catch (error) {
     client.release(!isElsewhere(error));
@@ -113,9 +113,9 @@ async function beginOn(pool: Pool, slot: number): Promise<PoolClient> {
   }
 }
 
-/** Begins a transaction that holds the slot; leaves none when it is refused. */
-async function hold(client: PoolClient, slot: number): Promise<void> {
-  await client.query('begin');
+/** Begins a transaction that holds the slot; leaves none when it is refused. @param begin as it was asked, with whatever it says of its caller */
+async function hold(client: PoolClient, slot: number, begin: QueryConfig): Promise<void> {
+  await client.query(begin);
   try {
     await client.query({ name: 'hold_slot', text: 'select hold_slot($1)', values: [slot] });
   } catch (error) {
@@ -128,27 +128,27 @@ async function hold(client: PoolClient, slot: number): Promise<void> {
 function boundClient(
   taken: PoolClient,
   slot: number,
-  beginElsewhere: () => Promise<PoolClient>,
+  beginElsewhere: (begin: QueryConfig) => Promise<PoolClient>,
 ): PoolClient {
   /** Null when a refused one was given back and there is no other. */
   let client: PoolClient | null = taken;
   let isInTransaction = false;
-  const begin = async (): Promise<void> => {
+  const begin = async (asked: QueryConfig): Promise<void> => {
     try {
-      if (client !== null) await hold(client, slot);
+      if (client !== null) await hold(client, slot, asked);
     } catch (error) {
       if (!isElsewhere(error)) throw error;
       client?.release();
       client = null;
     }
-    client ??= await beginElsewhere();
+    client ??= await beginElsewhere(asked);
     isInTransaction = true;
   };
   const query = async (statement: Statement, values: unknown[] = []): Promise<unknown> => {
     const asked = configOf(statement, values);
     const verb = asked.text.trim().toLowerCase();
     if (verb === 'begin') {
-      await begin();
+      await begin(asked);
       return { rows: [], rowCount: null };
     }
     if (verb === 'commit' || verb === 'rollback') isInTransaction = false;

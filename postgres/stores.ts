@@ -43,7 +43,7 @@ export function impatientStores(
   answerMs: number,
   onEnd?: (isAnswered: boolean) => void,
 ): Stores {
-  // Weakly: pools of an owner, and readers, live as long as their caller needs them.
+  // Weakly: pools of an owner, readers and walled pools live as long as their caller needs them.
   const wrapped = new WeakMap<Pool, Pool>();
   const wrap = (pool: Pool): Pool => {
     const known = wrapped.get(pool) ?? impatient(pool, answerMs, onEnd);

@@ -46,6 +46,24 @@ export async function findReplies(
   return found.map(toTurn);
 }
 
+/** The oldest `limit` turns after `after` (of all when null), oldest first. */
+export async function turnsAfter(
+  db: Db,
+  conversationId: ConversationId,
+  after: TurnId | null,
+  limit: number,
+): Promise<StoredTurn[]> {
+  const found = await rows<TurnRow>(
+    db,
+    `${SELECT_TURN} where conversation_id = $1 and turn_id > $2 order by turn_id limit $3`,
+    [conversationId, after ?? OLDEST, limit],
+  );
+  return found.map(toTurn);
+}
+
+/** Below every UUIDv7. */
+const OLDEST = '00000000-0000-7000-8000-000000000000';
+
 /** What the first steps of a turn ask the store, as of now. */
 export interface OpenedTurn {
   /** Null when the user is disabled or the conversation is not theirs. */

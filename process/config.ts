@@ -69,6 +69,13 @@ export const ENVIRONMENT = z.object({
     )
     .default('')
     .describe('Databases of shards 1, 2, …, separated by commas; DATABASE_URL is shard 0.'),
+  DATABASE_OWNER_URL: z
+    .string()
+    .regex(/^(postgres(ql)?:\/\/.*)?$/, 'must begin with postgres://')
+    .default('')
+    .describe(
+      'The same database for the role that owns its tables: migrations, and the background worker’s care of partitions; DATABASE_URL when it is left out. Of several shards all, with commas between them.',
+    ),
   DATABASE_POOL_SIZE: z.coerce
     .number()
     .int()
@@ -184,6 +191,8 @@ export interface Config {
     readonly namedStatements: boolean;
     /** Shards 1, 2, …; none as a rule. */
     readonly shardUrls: readonly string[];
+    /** Of the tables' owner, by shard. */
+    readonly ownerUrls: readonly string[];
   };
   readonly redis: { readonly url: string };
   /** Of recent turns, see redis/conversation-cache.ts. The same in every process. */
@@ -245,6 +254,12 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
       maxLagMs: each.DATABASE_REPLICA_MAX_LAG_MS,
       namedStatements: each.DATABASE_NAMED_STATEMENTS === 'true',
       shardUrls: each.DATABASE_SHARD_URLS.split(',').filter((url) => url !== ''),
+      ownerUrls: (each.DATABASE_OWNER_URL === ''
+        ? `${each.DATABASE_URL},${each.DATABASE_SHARD_URLS}`
+        : each.DATABASE_OWNER_URL
+      )
+        .split(',')
+        .filter((url) => url !== ''),
     },
     redis: { url: each.REDIS_URL },
     cache: { bytes: each.CONVERSATION_CACHE_BYTES, turns: each.CONVERSATION_CACHE_TURNS },

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { loadCatalog } from '../contracts/catalog.ts';
 import type { Catalog } from '../contracts/catalog.ts';
+import { codeOf } from '../contracts/errors.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config.ts';
 import { createLogger } from './logger.ts';
@@ -33,6 +34,18 @@ export function startProcess(kind: string, env: NodeJS.ProcessEnv): StartedProce
   const catalog = loadCatalog(config.catalogPath);
   const identity = `${config.processName || kind}-${process.pid}-${randomUUID()}`;
   return { identity, config, logger, shutdown, catalog, metrics: createMetrics() };
+}
+
+/**
+ * A process does not start on a schema that is not its own. A store that does not answer yet is no reason: until it does, the
+ * same check keeps the process from being ready.
+ * @param hasSchema see postgres/migrate.ts
+ * @throws Error in one line, for whoever starts the process
+ */
+export async function refuseWrongSchema(hasSchema: () => Promise<boolean>): Promise<void> {
+  await hasSchema().catch((error: unknown) => {
+    if (codeOf(error) !== 'STORAGE_UNAVAILABLE') throw error;
+  });
 }
 
 /** Runs an entry point; a failure to start is one log line and exit code 1. */

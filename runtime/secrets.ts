@@ -12,7 +12,7 @@ export type DemoTokens = Readonly<Record<DemoTier, string>>;
 const token = z.string().startsWith('cq_');
 const tokensSchema = z.object({ free: token, paid: token, enterprise: token, admin: token });
 
-/** The password of an embedded service by its name, safe in a URL. */
+/** The password of an embedded service by its name, or of the role that processes have in its database (`app`); safe in a URL. */
 export function servicePassword(secretsFolder: string, service: string): string {
   const path = join(secretsFolder, `${service}-password`);
   if (!existsSync(path)) writeFileAtomically(path, randomBytes(24).toString('base64url'));

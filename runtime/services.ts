@@ -16,6 +16,7 @@ import type { RuntimeSettings } from './settings.ts';
 const READY_TIMEOUT_MS = 60_000;
 
 export interface ServiceUrls {
+  /** For the role that owns the tables. */
   readonly databaseUrl: string;
   /** The other nodes of the embedded database. */
   readonly databaseReplicaUrls: readonly string[];
@@ -32,7 +33,7 @@ type ServiceSettings = Pick<
   RuntimeSettings,
   'databaseUrl' | 'redisUrl' | 'temporalAddress' | 'temporalNamespace'
 > &
-  Partial<Pick<RuntimeSettings, 'numReplicas' | 'shardUrls' | 'numShards'>> & {
+  Partial<Pick<RuntimeSettings, 'databaseOwnerUrl' | 'numReplicas' | 'shardUrls' | 'numShards'>> & {
     /** Of the embedded PostgreSQL, beside its own. */
     readonly postgresSettings?: Readonly<Record<string, string>>;
   };
@@ -75,9 +76,12 @@ export function startServices(
   };
   const replicated = cluster();
   const postgres = async (): Promise<string> => {
-    const { databaseUrl, numShards = 1 } = settings;
-    if (databaseUrl !== null)
-      return checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+    const { databaseUrl, databaseOwnerUrl = null, numShards = 1 } = settings;
+    if (databaseUrl !== null) {
+      const url = checked('DATABASE_URL', databaseUrl, await postgresFault(databaseUrl));
+      if (databaseOwnerUrl === null) return url;
+      return checked('DATABASE_OWNER_URL', databaseOwnerUrl, await postgresFault(databaseOwnerUrl));
+    }
     const primary = (await replicated)?.primary;
     if (primary !== undefined) return primary.url;
     const given = settings.postgresSettings ?? (numShards > 1 ? DIRECTORY_SETTINGS : {});

@@ -18,6 +18,8 @@ export interface RuntimeSettings {
   readonly databaseUrl: string | null;
   /** Shards 1, 2, … beside an external databaseUrl. */
   readonly shardUrls: readonly string[];
+  /** Of the role that owns the tables; null = DATABASE_URL's. */
+  readonly databaseOwnerUrl: string | null;
   readonly redisUrl: string | null;
   readonly temporalAddress: string | null;
   readonly temporalNamespace: string;
@@ -47,6 +49,11 @@ const environmentSchema = z.object({
     )
     .transform((list) => list.split(','))
     .default([]),
+  DATABASE_OWNER_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .nullable()
+    .default(null),
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'must begin with redis://')
@@ -98,6 +105,7 @@ export function readSettings(
     numShards: shardCount(values.shards, variables),
     databaseUrl: variables.DATABASE_URL,
     shardUrls: variables.DATABASE_SHARD_URLS,
+    databaseOwnerUrl: variables.DATABASE_OWNER_URL,
     redisUrl: variables.REDIS_URL,
     temporalAddress: variables.TEMPORAL_ADDRESS,
     temporalNamespace: variables.TEMPORAL_NAMESPACE,

@@ -10,7 +10,8 @@ import { isPortFree, PortBook } from './ports.ts';
 import { withTask } from './progress.ts';
 import { ProcessSet } from './process-set.ts';
 import { clearRunFiles, readProcesses, runFiles, writeEndpoints } from './run-files.ts';
-import { demoTokens } from './secrets.ts';
+import { appUrl } from '../postgres/roles.ts';
+import { demoTokens, servicePassword } from './secrets.ts';
 import { startServices, whenServicesReady } from './services.ts';
 import { serveOrders } from './promotion.ts';
 import { planProcesses } from './topology.ts';
@@ -36,12 +37,13 @@ export interface SupervisorOptions {
   /** The checkout. */
   readonly workingFolder: string;
   readonly progress: Progress;
-  /** Schema and demo users; resolves tier → user id. */
+  /** Schema, the processes' role and demo users; resolves tier → user id. See database.ts. */
   readonly prepareDatabase: (
-    databaseUrl: string,
+    ownerUrl: string,
     workingFolder: string,
     tokens: DemoTokens,
     shardUrls: readonly string[],
+    appPassword: string | null,
   ) => Promise<Readonly<Record<string, string>>>;
   /** The processes to run instead of the catalogue's. */
   readonly plan?: readonly PlannedProcess[];
@@ -111,7 +113,7 @@ export class Supervisor {
     const tokens = demoTokens(this.home.secrets);
     const database = Promise.all([started.postgres, started.shards]).then(([url, shardUrls]) =>
       withTask(progress, 'database schema', () =>
-        this.options.prepareDatabase(url, workingFolder, tokens, shardUrls),
+        this.options.prepareDatabase(url, workingFolder, tokens, shardUrls, this.appPassword()),
       ),
     );
     // All at once, and the first fault ends the start; the others' outcomes are then of no interest.
@@ -188,11 +190,7 @@ export class Supervisor {
     const { settings, workingFolder, progress } = this.options;
     const env = {
       ...this.env,
-      DATABASE_URL: services.databaseUrl,
-      ...(services.databaseReplicaUrls.length === 0
-        ? {}
-        : { DATABASE_REPLICA_URLS: services.databaseReplicaUrls.join(',') }),
-      DATABASE_SHARD_URLS: services.shardUrls.join(','),
+      ...this.databaseVariables(services),
       REDIS_URL: services.redisUrl,
       TEMPORAL_ADDRESS: services.temporalAddress,
     };
@@ -208,7 +206,13 @@ export class Supervisor {
       const spec = nodeProcess(planned, baseUrl, {
         home: this.home,
         workingFolder,
-        env,
+        env:
+          planned.kind === 'background-worker'
+            ? {
+                ...env,
+                DATABASE_OWNER_URL: [services.databaseUrl, ...services.shardUrls].join(','),
+              }
+            : env,
         drainMs: settings.drainMs,
       });
       starts.push(
@@ -220,6 +224,28 @@ export class Supervisor {
     this.ports.save();
     await Promise.all(starts);
     return gateways;
+  }
+
+  /** Null when the database is not ours to give roles passwords in. */
+  private appPassword(): string | null {
+    if (this.options.settings.databaseUrl !== null) return null;
+    return servicePassword(this.home.secrets, 'app');
+  }
+
+  /** Processes get the role without DDL; only the background worker has the owner's beside it. */
+  private databaseVariables(services: ServiceUrls): Readonly<Record<string, string>> {
+    const { databaseUrl } = this.options.settings;
+    const password = this.appPassword();
+    const own = (url: string): string => (password === null ? url : appUrl(url, password));
+    const { databaseReplicaUrls, shardUrls } = services;
+    return {
+      DATABASE_URL: databaseUrl ?? own(services.databaseUrl),
+      DATABASE_OWNER_URL: '',
+      ...(databaseReplicaUrls.length === 0
+        ? {}
+        : { DATABASE_REPLICA_URLS: databaseReplicaUrls.map(own).join(',') }),
+      DATABASE_SHARD_URLS: shardUrls.map(own).join(','),
+    };
   }
 
   /** The first gateway has the port that was asked for; the others any. */

@@ -3,21 +3,25 @@
 import { constants, setPriority } from 'node:os';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { createJobActivities } from '../activities/batch-jobs.ts';
+import { createErasureActivities } from '../activities/erasure.ts';
 import { createBackFill } from '../activities/job-back-fill.ts';
 import { createReEmbed } from '../activities/job-re-embed.ts';
 import { createStatistics } from '../activities/job-statistics.ts';
 import { createMaintenanceActivities } from '../activities/maintenance.ts';
 import { createMemoryActivities } from '../activities/memory.ts';
 import { persistTurn } from '../activities/persist-turn.ts';
+import { createRetentionActivities } from '../activities/retention.ts';
 import { createSummaryActivities } from '../activities/summaries.ts';
 import { BACKGROUND_TASK_QUEUE, turnWorkflowId } from '../contracts/turn-workflow.ts';
 import type { TurnInput } from '../contracts/turn-workflow.ts';
+import { createExecutions } from '../process/executions.ts';
 import { main } from '../process/start.ts';
 import { createWorker } from '../process/temporal.ts';
 import { createTurnDispatch } from '../process/turn-dispatch.ts';
 import { RedisConversationCache } from '../redis/conversation-cache.ts';
 import { RedisTurnLogWriter } from '../redis/turn-log-writer.ts';
 import { createJobModels } from './job-models.ts';
+import { makeMonths, observePartitions } from './partition-horizon.ts';
 import { ensureSchedules } from './schedules.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
@@ -53,6 +57,12 @@ main('background-worker', async () => {
     turnLog: new RedisTurnLogWriter(redis),
     cache: new RedisConversationCache(redis, config.cache),
   };
+  const erasure = {
+    ...deps,
+    redis,
+    dispatch,
+    executions: createExecutions(dispatch.client),
+  };
   const activities = {
     ...createMemoryActivities({ stores, catalog, logger }),
     ...createSummaryActivities({ stores, catalog, logger }),
@@ -72,7 +82,11 @@ main('background-worker', async () => {
         statistics: createStatistics(),
       },
     }),
+    ...createErasureActivities(erasure),
+    ...createRetentionActivities({ ...erasure, catalog, ownerUrls: config.postgres.ownerUrls }),
   };
+  await makeMonths(stores, logger);
+  observePartitions(metrics, stores);
   await ensureSchedules(dispatch.client);
   const worker = await createWorker(temporal, config.temporal, {
     identity,

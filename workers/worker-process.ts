@@ -1,13 +1,15 @@
 // What every worker process adds to process/start: stores, Temporal, operator endpoints, the order of stopping. Entries
 // add their activities.
 import type { NativeConnection, Worker } from '@temporalio/worker';
+import { createSchemaCheck } from '../postgres/migrate.ts';
 import { isWritable, openStores } from '../postgres/open-stores.ts';
 import type { Stores } from '../postgres/stores.ts';
+import { walledStores } from '../postgres/walled-stores.ts';
 import { storeInstruments } from '../process/metrics.ts';
 import { serveOperatorEndpoints } from '../process/operator-endpoints.ts';
 import { projectPath } from '../process/paths.ts';
 import { createLostTasks } from '../process/lost-tasks.ts';
-import { startProcess } from '../process/start.ts';
+import { refuseWrongSchema, startProcess } from '../process/start.ts';
 import type { StartedProcess } from '../process/start.ts';
 import { connectTemporal, installTemporalRuntime } from '../process/temporal.ts';
 import { ProcessLeases } from '../redis/process-leases.ts';
@@ -34,13 +36,17 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
     onError: (error) => logger.warn({ error }, 'redis connection error'),
   });
   shutdown.onStop('redis', () => redis.disconnect());
-  const stores = openStores({
+  const opened = openStores({
     settings: config.postgres,
     marks: new RedisWriteMarks(redis),
-    onError: (error) => logger.warn({ error }, 'an idle database connection broke'),
+    onError: (error) =>
+      logger.warn({ error }, 'a database connection broke, or the shard map was not read'),
     ...storeInstruments(metrics),
   });
-  shutdown.onStop('postgres', () => stores.end());
+  shutdown.onStop('postgres', () => opened.end());
+  const hasSchema = createSchemaCheck(opened.directory, projectPath('migrations'));
+  await refuseWrongSchema(hasSchema);
+  const stores = walledStores(opened, { hasSweeps: kind === 'background-worker' });
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(config.temporal);
   shutdown.onStop('temporal', () => temporal.close());
@@ -55,6 +61,7 @@ export async function startWorkerProcess(kind: string): Promise<WorkerProcess> {
   const run = async (worker: Worker, isAlive: () => boolean = () => true): Promise<void> => {
     const ready = {
       postgres: () => isWritable(stores.directory),
+      schema: hasSchema,
       redis: () => servesAll(redis),
       worker: () => worker.getState() === 'RUNNING',
     };

@@ -1,10 +1,12 @@
 // What belongs to the caller rather than to a conversation: models, usage.
-import type { Router } from 'express';
+import type { Request, Response, Router } from 'express';
 import { noQuery } from '../../contracts/api.ts';
+import { AppError } from '../../contracts/errors.ts';
+import type { UserId } from '../../contracts/ids.ts';
 import { usageOf } from '../../postgres/usage.ts';
-import type { UsageTotals } from '../../postgres/usage.ts';
 import { principalOf } from '../authenticate.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { wireUsageReport } from '../wire.ts';
 
 export function addAccountRoutes(router: Router, { stores, catalog }: GatewayDeps): void {
   router.get('/v1/models', (request, response) => {
@@ -27,25 +29,14 @@ export function addAccountRoutes(router: Router, { stores, catalog }: GatewayDep
   router.get('/v1/usage', async (request, response) => {
     noQuery.parse(request.query);
     const { userId } = principalOf(response);
-    const report = await usageOf(await stores.readerOf(userId, null), userId);
-    response.json({
-      ...wireTotals(report),
-      by_model: report.byModel.map((each) => ({ model: each.model, ...wireTotals(each) })),
-      by_day: report.byDay.map((each) => ({ day: each.day, ...wireTotals(each) })),
-    });
+    response.json(wireUsageReport(await usageOf(await stores.readerOf(userId, null), userId)));
   });
 }
 
-function wireTotals({
-  promptTokens,
-  completionTokens,
-  cachedTokens,
-  costUsd,
-}: UsageTotals): object {
-  return {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    cached_tokens: cachedTokens,
-    cost_usd: costUsd,
-  };
+/** Only one's own data exists; `me` is the caller, whoever that is. @throws AppError USER_NOT_FOUND */
+export function ownUserId(request: Request, response: Response): UserId {
+  const { userId } = principalOf(response);
+  const named = String(request.params['user']).toLowerCase();
+  if (named !== userId && named !== 'me') throw new AppError('USER_NOT_FOUND');
+  return userId;
 }

@@ -1,18 +1,15 @@
 // Conversations: make, list, read, change, delete.
 import type { Request, Response, Router } from 'express';
+import { endAndRemove } from '../../activities/erasure.ts';
 import { changeConversationBody, createConversationBody, listQuery } from '../../contracts/api.ts';
-import { closingEntries, toWireUsage } from '../../contracts/closing-entries.ts';
 import { AppError } from '../../contracts/errors.ts';
 import { isUuid, newConversationId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
-import { sampleTurnIds } from '../../contracts/samples.ts';
-import { ZERO_USAGE } from '../../contracts/turn-facts.ts';
 import { lastReplyBelow } from '../../conversation/tree.ts';
 import { chooseModel } from '../../policy/model-choice.ts';
 import { moveActiveTurn } from '../../postgres/active-turn.ts';
 import {
   changeConversation,
-  deleteConversation,
   findConversation,
   findConversationWithRunning,
   insertConversation,
@@ -20,10 +17,10 @@ import {
 } from '../../postgres/conversations.ts';
 import type {
   ConversationChange,
-  DeletedTurn,
   RunningTurn,
   StoredConversation,
 } from '../../postgres/conversations.ts';
+import { deleteConversation } from '../../postgres/erasure.ts';
 import { historyPage } from '../../postgres/history.ts';
 import type { TurnLink } from '../../postgres/history.ts';
 import type { Db, Pool } from '../../postgres/pool.ts';
@@ -131,11 +128,13 @@ export function addConversationRoutes(router: Router, deps: GatewayDeps): void {
         cancelTurn(deps, conversationId, turnId),
       ),
     );
-    const turns = await deleteConversation(db, userId, conversationId);
-    if (turns === null) throw new AppError('CONVERSATION_NOT_FOUND');
+    // Durably first: executions and whatever we do not get to if this process dies now.
+    await deps.erasure.eraseConversation({ userId, conversationId });
+    // And at once: who asks next finds nothing.
+    const deleted = await deleteConversation(db, userId, conversationId);
     await Promise.all([
       deps.cache.remove(conversationId),
-      ...turns.map((turn) => endAndRemove(deps, turn)),
+      ...(deleted?.turns ?? []).map((turn) => endAndRemove(deps.turnLog, turn)),
     ]);
     response.status(204).end();
   });
@@ -175,21 +174,6 @@ async function chooseBranch(
 /** The turns are those of the version before: what is cached of them stays good. */
 function noTurnChanged({ cache }: GatewayDeps, changed: StoredConversation): void {
   void cache.append(changed.conversationId, changed.version, []).catch(() => undefined);
-}
-
-/** Readers of a running turn get their end; then nothing of its log is left. */
-async function endAndRemove(
-  { turnLog }: GatewayDeps,
-  { turnId, numSamples }: DeletedTurn,
-): Promise<void> {
-  const usage = toWireUsage(ZERO_USAGE, 0);
-  const samples = sampleTurnIds(turnId, numSamples).map((each) => ({
-    turnId: each,
-    finishReason: 'cancelled' as const,
-    usage,
-  }));
-  await turnLog.end(turnId, closingEntries({ samples, errorCode: null, verdict: null }));
-  await turnLog.remove(turnId);
 }
 
 /** The id in the path. @throws AppError CONVERSATION_NOT_FOUND: what has not the form of an id cannot exist */

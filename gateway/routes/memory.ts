@@ -1,16 +1,16 @@
 // What is remembered of the caller, and what they have switched on: read and changed by themselves only.
-import type { Request, Response, Router } from 'express';
+import type { Router } from 'express';
 import { changeMemoryBody, changeSettingsBody, noQuery } from '../../contracts/api.ts';
-import { AppError } from '../../contracts/errors.ts';
 import { embeddedText } from '../../contracts/fact-text.ts';
 import { isUuid } from '../../contracts/ids.ts';
-import type { FactId, UserId } from '../../contracts/ids.ts';
+import type { FactId } from '../../contracts/ids.ts';
 import { vectorAt } from '../../contracts/text-embedder.ts';
 import { changeFacts, listFacts, removeAllFacts } from '../../postgres/memory-facts.ts';
-import type { StoredFact, WordedFact } from '../../postgres/memory-facts.ts';
+import type { WordedFact } from '../../postgres/memory-facts.ts';
 import { changeUserSettings, findUserSettings } from '../../postgres/user-settings.ts';
 import type { UserSettings } from '../../postgres/user-settings.ts';
-import { principalOf } from '../authenticate.ts';
+import { wireFacts } from '../wire.ts';
+import { ownUserId } from './account.ts';
 import type { GatewayDeps } from '../deps.ts';
 
 export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
@@ -33,7 +33,9 @@ export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
   router.get('/v1/users/:user/memory', async (request, response) => {
     noQuery.parse(request.query);
     const userId = ownUserId(request, response);
-    response.json(wireFacts(await listFacts(await stores.readerOf(userId, null), userId)));
+    response.json({
+      facts: wireFacts(await listFacts(await stores.readerOf(userId, null), userId)),
+    });
   });
 
   router.patch('/v1/users/:user/memory', async (request, response) => {
@@ -53,7 +55,9 @@ export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
       remove: remove.filter(isUuid) as FactId[],
     };
     const model = memory.embedder?.model ?? null;
-    response.json(wireFacts(await changeFacts(stores.primaryOf(userId), userId, changes, model)));
+    response.json({
+      facts: wireFacts(await changeFacts(stores.primaryOf(userId), userId, changes, model)),
+    });
   });
 
   router.delete('/v1/users/:user/memory', async (request, response) => {
@@ -82,28 +86,8 @@ export function addMemoryRoutes(router: Router, deps: GatewayDeps): void {
   });
 }
 
-/** Only one's own memory exists; `me` is the caller, whoever that is. @throws AppError USER_NOT_FOUND */
-function ownUserId(request: Request, response: Response): UserId {
-  const { userId } = principalOf(response);
-  const named = String(request.params['user']).toLowerCase();
-  if (named !== userId && named !== 'me') throw new AppError('USER_NOT_FOUND');
-  return userId;
-}
-
 function trimmed(text: string): string {
   return text.trim();
-}
-
-function wireFacts(facts: readonly StoredFact[]): object {
-  return {
-    facts: facts.map((each) => ({
-      fact_id: each.factId,
-      text: each.text,
-      created_at: each.createdAt.toISOString(),
-      last_used_at: each.lastUsedAt?.toISOString() ?? null,
-      conversation_id: each.conversationId,
-    })),
-  };
 }
 
 function wireSettings({ isMemoryEnabled, isTrainingEligible }: UserSettings): object {

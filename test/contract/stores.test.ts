@@ -5,12 +5,12 @@ import type { ConversationId, TurnId } from '../../contracts/ids.ts';
 import type { AcceptedTurn, TurnParams } from '../../contracts/turn-request.ts';
 import {
   changeConversation,
-  deleteConversation,
   findConversation,
   findConversationWithRunning,
   insertConversation,
   listConversations,
 } from '../../postgres/conversations.ts';
+import { deleteConversation } from '../../postgres/erasure.ts';
 import { promptRequest, recentTurns } from '../../postgres/conversation-prompt.ts';
 import { historyPage } from '../../postgres/history.ts';
 import { claimIdleConversations } from '../../postgres/memory-boundary.ts';
@@ -176,7 +176,7 @@ async function script(stores: Stores, { userId, orgId }: Owner, ids: Ids): Promi
   );
   await tell(
     deleteConversation(db, userId, id).then((deleted) =>
-      deleted?.toSorted((a, b) => turns.indexOf(a.turnId) - turns.indexOf(b.turnId)),
+      deleted?.turns.toSorted((a, b) => turns.indexOf(a.turnId) - turns.indexOf(b.turnId)),
     ),
   );
   await tell(findConversation(db, userId, id));

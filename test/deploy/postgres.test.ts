@@ -77,7 +77,7 @@ async function startBouncer(index: number, port: number): Promise<string> {
     '/etc/pgbouncer/userlist.txt': users,
   });
   writeFileSync(config, text, { mode: 0o644 });
-  const [command = '', ...args] = [...asNobody, 'pgbouncer', config];
+  const [command, ...args] = [...asNobody, 'pgbouncer', config];
   start(command, args);
   await waitFor('PgBouncer listens', () => acceptsConnections('127.0.0.1', port));
   server.port = String(port);

@@ -6,11 +6,8 @@ import { turnParams } from '../../contracts/turn-request.ts';
 import { lastReplyBelow } from '../../conversation/tree.ts';
 import { moveActiveTurn } from '../../postgres/active-turn.ts';
 import type { MoveOutcome } from '../../postgres/active-turn.ts';
-import {
-  deleteConversation,
-  findConversation,
-  insertConversation,
-} from '../../postgres/conversations.ts';
+import { findConversation, insertConversation } from '../../postgres/conversations.ts';
+import { deleteConversation } from '../../postgres/erasure.ts';
 import { turnLinks } from '../../postgres/history.ts';
 import type { Pool } from '../../postgres/pool.ts';
 import { acceptTurn, withdrawRequest } from '../../postgres/turn-requests.ts';

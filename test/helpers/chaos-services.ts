@@ -39,6 +39,7 @@ export async function startOwnServices(
     databaseUrl: null,
     shardUrls: [],
     numShards: 1,
+    databaseOwnerUrl: null,
     redisUrl: given['REDIS_URL'] ?? null,
     temporalAddress: given['TEMPORAL_ADDRESS'] ?? null,
     temporalNamespace: 'default',

@@ -3,12 +3,17 @@ import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { Client } from 'pg';
 import { migrate } from '../../postgres/migrate.ts';
+import { appUrl, enableAppRole } from '../../postgres/roles.ts';
 import { services } from './services.ts';
 
 const TEMPLATE = 'colloquy_template';
+const APP_PASSWORD = 'app';
 
 export interface TestDatabase {
+  /** For the role that owns the tables. */
   readonly url: string;
+  /** For the role that processes run as. */
+  readonly appUrl: string;
   /** Drops it, with whatever connections are left. */
   drop(): Promise<void>;
 }
@@ -16,16 +21,23 @@ export interface TestDatabase {
 /** Called once a run, before any test file. */
 export async function createTemplateDatabase(adminUrl: string): Promise<void> {
   await onServer(adminUrl, `create database ${TEMPLATE}`);
-  await migrate(urlOf(adminUrl, TEMPLATE), resolve(__dirname, '..', '..', 'migrations'));
+  const url = urlOf(adminUrl, TEMPLATE);
+  await migrate(url, resolve(__dirname, '..', '..', 'migrations'));
+  await enableAppRole(url, APP_PASSWORD);
 }
 
-/** An empty database with our schema. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+/** A database with our schema and no rows; `empty` has not even that. */
+export async function createTestDatabase(
+  content: 'schema' | 'empty' = 'schema',
+): Promise<TestDatabase> {
   const { databaseUrl } = services();
   const name = `test_${randomBytes(8).toString('hex')}`;
-  await onServer(databaseUrl, `create database ${name} template ${TEMPLATE} strategy file_copy`);
+  const template = content === 'schema' ? ` template ${TEMPLATE} strategy file_copy` : '';
+  await onServer(databaseUrl, `create database ${name}${template}`);
+  const url = urlOf(databaseUrl, name);
   return {
-    url: urlOf(databaseUrl, name),
+    url,
+    appUrl: appUrl(url, APP_PASSWORD),
     drop: () => onServer(databaseUrl, `drop database ${name} with (force)`),
   };
 }

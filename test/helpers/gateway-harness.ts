@@ -15,6 +15,7 @@ import { OpenStreams } from '../../gateway/open-streams.ts';
 import { ReaderProgress } from '../../gateway/reader-progress.ts';
 import { seedDemo } from '../../postgres/demo-users.ts';
 import type { DemoUser } from '../../postgres/demo-users.ts';
+import { createErasureDispatch } from '../../process/erasure-dispatch.ts';
 import { createLogger } from '../../process/logger.ts';
 import { createMetrics } from '../../process/metrics.ts';
 import { projectPath } from '../../process/paths.ts';
@@ -85,6 +86,7 @@ export async function startGatewayHarness(options: HarnessOptions = {}): Promise
       cache: turns.cache,
       recentTurns: createRecentTurns({ cache: turns.cache, metrics, cachedTurns: 64 }),
       dispatch,
+      erasure: createErasureDispatch(turns.dispatch.client),
       logger,
       metrics,
       grace,

@@ -9,6 +9,8 @@ import type { TestDatabase } from './database.ts';
 export interface TestShards {
   /** By shard; the first is the directory. */
   readonly urls: readonly string[];
+  /** The same, for the role that processes run as. */
+  readonly appUrls: readonly string[];
   move(slot: number, target: number): Promise<void>;
   drop(): Promise<void>;
 }
@@ -20,6 +22,7 @@ export async function createTestShards(numShards: number): Promise<TestShards> {
   await connectShards(urls);
   return {
     urls,
+    appUrls: databases.map(({ appUrl }) => appUrl),
     move: async (slot, target) => {
       await moveSlot(urls, slot, target, { graceMs: 0 });
     },

@@ -52,6 +52,7 @@ export async function startTestServices(): Promise<RunningTestServices> {
       numShards: 1,
       // Two databases of it may be shards to each other.
       postgresSettings: DIRECTORY_SETTINGS,
+      databaseOwnerUrl: null,
       redisUrl: null,
       temporalAddress: null,
       temporalNamespace: 'default',

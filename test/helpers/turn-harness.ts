@@ -24,6 +24,7 @@ import type { PersistResult, TurnInput } from '../../contracts/turn-workflow.ts'
 import { RuleModerator } from '../../moderation/input-policy.ts';
 import { slotOf } from '../../postgres/shard-slots.ts';
 import type { Stores } from '../../postgres/stores.ts';
+import { walledStores } from '../../postgres/walled-stores.ts';
 import { rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
 import { acceptTurn } from '../../postgres/turn-requests.ts';
@@ -45,9 +46,11 @@ import { services } from './services.ts';
 import { createTestShards, openTestStores } from './shards.ts';
 
 export interface TurnHarness {
-  /** Where the harness's own user is written. */
+  /** The owner's, where the harness's own user is written: it sees every row. */
   readonly db: Pool;
-  /** Of one database, or of as many shards as were asked for. */
+  /** The processes': what a statement does not say its caller may see, it does not. */
+  readonly appDb: Pool;
+  /** Of one database, or of as many shards as were asked for; behind the wall, as processes have them. */
   readonly stores: Stores;
   /** The databases by shard; one as a rule. */
   readonly databaseUrls: readonly string[];
@@ -118,7 +121,9 @@ export async function startTurnHarness(
   const shards = await createTestShards(numShards);
   const [directoryUrl = ''] = shards.urls;
   const logger = createLogger('test', { logLevel: 'fatal', processName: '' });
-  const stores = openTestStores(shards.urls, 10);
+  const opened = openTestStores(shards.appUrls, 10);
+  const stores = walledStores(opened, { hasSweeps: true });
+  const owners = openTestStores(shards.urls, 5);
   const redis = connectRedis({
     url: redisUrl,
     scriptsFolder: projectPath('redis', 'lua'),
@@ -170,11 +175,13 @@ export async function startTurnHarness(
   };
   const stopTurns = await run(TURN_TASK_QUEUE, createTurnActivities(deps), true);
   const dispatch = createTurnDispatch({ connection: temporal, settings, catalog, isEager: true });
-  const { userId, orgId } = await newOwner(stores.directory, userIdIn(numShards - 1));
-  const db = stores.primaryOf(userId);
+  const { userId, orgId } = await newOwner(owners.directory, userIdIn(numShards - 1));
+  const db = owners.primaryOf(userId);
+  const appDb = opened.primaryOf(userId);
 
   return {
     db,
+    appDb,
     stores,
     databaseUrl: directoryUrl,
     databaseUrls: shards.urls,
@@ -269,6 +276,7 @@ export async function startTurnHarness(
       hub.close();
       redis.disconnect();
       await stores.end();
+      await owners.end();
       await shards.drop();
     },
   };

@@ -1,6 +1,6 @@
 // Extraction of facts into a real store: rules, guard and SQL; the model's judgement and the vectors are twins.
 import fc from 'fast-check';
-import { deleteConversation } from '../../../postgres/conversations.ts';
+import { deleteConversation } from '../../../postgres/erasure.ts';
 import { changeFacts, listFacts, removeAllFacts } from '../../../postgres/memory-facts.ts';
 import { rows } from '../../../postgres/pool.ts';
 import { changeUserSettings } from '../../../postgres/user-settings.ts';

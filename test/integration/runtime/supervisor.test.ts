@@ -116,12 +116,14 @@ describe('Supervisor', () => {
     const env = (await (await fetch(`${endpoints.gateway}/env`)).json()) as Record<string, string>;
     expect(env).toMatchObject({
       COLLOQUY_HOME: home.root,
-      DATABASE_URL: endpoints.postgres,
+      DATABASE_URL: expect.stringMatching(/^postgres:\/\/colloquy_app:/),
+      DATABASE_OWNER_URL: '',
       REDIS_URL: endpoints.redis,
       TEMPORAL_ADDRESS: endpoints.temporal,
       COLLOQUY_PROCESS_NAME: 'gateway-1',
       PORT: new URL(endpoints.gateway).port,
     });
+    expect(JSON.stringify(env)).not.toContain(new URL(endpoints.postgres).password);
     for (const { pid } of processesOf(home).filter(({ kind }) => kind !== 'supervisor')) {
       expect(readFileSync(`/proc/${pid}/environ`, 'utf8')).toContain(`COLLOQUY_HOME=${home.root}`);
     }

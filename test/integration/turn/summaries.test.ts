@@ -6,7 +6,7 @@ import type { Catalog } from '../../../contracts/catalog.ts';
 import type { ConversationId, TurnId, UserId } from '../../../contracts/ids.ts';
 import type { TurnInput } from '../../../contracts/turn-workflow.ts';
 import { BACKGROUND_TASK_QUEUE } from '../../../contracts/turn-workflow.ts';
-import { deleteConversation } from '../../../postgres/conversations.ts';
+import { deleteConversation } from '../../../postgres/erasure.ts';
 import { rows } from '../../../postgres/pool.ts';
 import { createLogger } from '../../../process/logger.ts';
 import { projectPath } from '../../../process/paths.ts';

@@ -290,10 +290,10 @@ describe('the turn workflow', () => {
   it('stores the turn though the answer to its first try never comes', async () => {
     stopPool = await harness.startPool('mini', fakeServedModel({ reply: 'abc' }));
     const turn = await harness.accept(await harness.newConversation(), 'letters');
-    const query = harness.db.query.bind(harness.db) as (asked: unknown) => unknown;
+    const query = harness.appDb.query.bind(harness.appDb) as (asked: unknown) => unknown;
     let numHung = 0;
     let giveUp: () => void = () => undefined;
-    const hanging = jest.spyOn(harness.db, 'query').mockImplementation(((asked: {
+    const hanging = jest.spyOn(harness.appDb, 'query').mockImplementation(((asked: {
       text: string;
     }) => {
       if (!asked.text.includes('insert into ledger') || numHung > 0) return query(asked);
