@@ -3,24 +3,26 @@ import { assemblePrompt } from '../../activities/prompt-source.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { ConversationId, TurnId } from '../../contracts/ids.ts';
 import { createPool } from '../../postgres/pool.ts';
-import type { LongTurn } from './long-conversation.ts';
+import type { LongConversation } from './long-conversation.ts';
 
 const CONTEXT_LENGTH = 8192;
+const NUM_WARM = 20;
 
-/** Milliseconds of each reading, the turns' in turn so that a slow moment is everybody's. */
+/** Milliseconds of each reading by turn id; the turns are read by turns, so that a slow moment is everybody's. */
 export async function databaseTimes(
   url: string,
   catalog: Catalog,
-  conversationId: string,
-  turns: readonly LongTurn[],
+  conversations: readonly LongConversation[],
   numReadings: number,
-): Promise<Map<number, number[]>> {
+): Promise<Map<string, number[]>> {
   const db = createPool({ url, poolSize: 2 }, () => undefined);
-  const times = new Map<number, number[]>(turns.map(({ turn }) => [turn, []]));
+  const times = new Map<string, number[]>();
   const deps = { db, catalog, contextLength: CONTEXT_LENGTH, encode: () => [] };
-  const numWarm = 20;
-  for (let reading = 0; reading < numReadings + numWarm; reading += 1)
-    for (const { turn, turnId, userTurnId } of turns) {
+  const all = conversations.flatMap(({ conversationId, turns }) =>
+    turns.map((turn) => ({ ...turn, conversationId })),
+  );
+  for (let reading = -NUM_WARM; reading < numReadings; reading += 1)
+    for (const { conversationId, turn, turnId, userTurnId } of all) {
       const keys = {
         conversationId: conversationId as ConversationId,
         turnId: turnId as TurnId,
@@ -29,7 +31,8 @@ export async function databaseTimes(
       const begun = performance.now();
       const assembled = await assemblePrompt(deps, keys, false);
       if (assembled?.plan == null) throw new Error(`turn ${turn} has no prompt`);
-      if (reading >= numWarm) times.get(turn)?.push(performance.now() - begun);
+      const spent = performance.now() - begun;
+      if (reading >= 0) times.set(turnId, [...(times.get(turnId) ?? []), spent]);
     }
   await db.end();
   return times;

@@ -1,10 +1,11 @@
-// A conversation over the public API, turn by turn at a person's pace: each turn is asked when the summaries that the ones
-// before made due are there.
+// A long conversation whose past is written straight into the store and whose last turns are taken over the public API, at a
+// person's pace: each is asked when the summaries that the ones before made due are there.
 import type { Client, ScheduleHandle } from '@temporalio/client';
 import type { Client as PgClient } from 'pg';
+import { newTurnId } from '../../contracts/ids.ts';
 import { openConversation, runTimedTurn } from '../load/timed-turn.ts';
 import type { RunningSystem } from '../running-system.ts';
-import { messageOf } from './script.ts';
+import { messageOf, replyOf } from './script.ts';
 
 export interface LongTurn {
   readonly turn: number;
@@ -17,28 +18,38 @@ export interface LongTurn {
 
 export interface LongConversation {
   readonly conversationId: string;
-  readonly userId: string;
+  /** Those that were taken. */
   readonly turns: readonly LongTurn[];
 }
 
-/** A sweep and some summaries take a second or two; a system that makes none is broken. */
-const SETTLE_MS = 60_000;
+/** Some summaries take a second or two, those of a whole past a minute or two; a system that makes none is broken. */
+const SETTLE_MS = 300_000;
 const POLL_MS = 50;
+
+export interface ConversationPlan {
+  readonly numTurns: number;
+  /** Of them, the last ones, which are taken. */
+  readonly numTaken: number;
+  /** Of a reply. */
+  readonly maxTokens: number;
+  readonly windowTokens: number;
+  readonly countTokens: (text: string) => Promise<number>;
+}
 
 /** @throws Error when a turn is refused or cut */
 export async function haveConversation(
   system: RunningSystem,
   temporal: Client,
   db: PgClient,
-  numTurns: number,
-  maxTokens: number,
-  windowTokens: number,
+  { numTurns, numTaken, maxTokens, windowTokens, countTokens }: ConversationPlan,
 ): Promise<LongConversation> {
   const token = system.tokens['enterprise'] ?? '';
   const sweep = temporal.schedule.getHandle('summary-sweep');
   const conversationId = await openConversation(system.gateway, token);
+  await writePast(db, conversationId, numTurns - numTaken, countTokens);
+  await settle(sweep, db, conversationId, windowTokens);
   const turns: LongTurn[] = [];
-  for (let turn = 1; turn <= numTurns; turn += 1) {
+  for (let turn = numTurns - numTaken + 1; turn <= numTurns; turn += 1) {
     const body = { role: 'user', content: messageOf(turn), max_tokens: maxTokens, temperature: 0 };
     const { status, finishReason, ttftMs } = await runTimedTurn(
       system.gateway,
@@ -52,11 +63,32 @@ export async function haveConversation(
     turns.push({ turn, ttftMs, ...(await lastTurnOf(db, conversationId)) });
     await settle(sweep, db, conversationId, windowTokens);
   }
-  const { rows } = await db.query<{ user_id: string }>(
-    'select user_id from conversations where conversation_id = $1',
-    [conversationId],
+  return { conversationId, turns };
+}
+
+/** Exchanges as if they had been had, a row for each message with its count. */
+async function writePast(
+  db: PgClient,
+  conversationId: string,
+  numExchanges: number,
+  countTokens: (text: string) => Promise<number>,
+): Promise<void> {
+  let parent: string | null = null;
+  for (let at = 0; at < 2 * numExchanges; at += 1) {
+    const n = 1 + Math.floor(at / 2);
+    const [role, content] = at % 2 === 0 ? ['user', messageOf(n)] : ['assistant', replyOf(n)];
+    const id: string = newTurnId();
+    await db.query(
+      `insert into turns (turn_id, conversation_id, user_id, role, content, token_count, parent_turn_id)
+       select $2, conversation_id, user_id, $3, $4, $5, $6 from conversations where conversation_id = $1`,
+      [conversationId, id, role, content, await countTokens(content), parent],
+    );
+    parent = id;
+  }
+  await db.query(
+    'update conversations set active_turn_id = $2, last_turn_at = now() where conversation_id = $1',
+    [conversationId, parent],
   );
-  return { conversationId, userId: rows[0]?.user_id ?? '', turns };
 }
 
 async function lastTurnOf(

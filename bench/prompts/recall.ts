@@ -73,7 +73,7 @@ export async function recallRows(
     ...told.slice(1),
   ];
   const found: RecallRow[] = [];
-  for (const { turn, question, answer } of PLANTED.filter(({ turn: at }) => at <= turns.length)) {
+  for (const { turn, question, answer } of PLANTED.filter(({ turn: at }) => at <= last.turn)) {
     const ask = (messages: readonly ChatMessage[]): Promise<Recalled> =>
       recall(model, messages, question, answer);
     found.push({

@@ -63,3 +63,9 @@ export function messageOf(n: number): string {
     PLANTED.find(({ turn }) => turn === n)?.says ?? `This is message number ${n} of today.`;
   return `${said} I was thinking about ${topic} again, and how they are like ${other} in some ways but not in others. Tell me one short thing about ${topic} that most people would not know.`;
 }
+
+/** A reply of some 60 tokens, where none is taken from a model. */
+export function replyOf(n: number): string {
+  const topic = TOPICS[(n * 7) % TOPICS.length] ?? '';
+  return `One thing that few people know about ${topic} is that they were once kept by families who wrote down every change they saw in them. These notes were passed on for ${n + 2} generations, and some of them can still be read in small museums today, if you ask for them kindly.`;
+}

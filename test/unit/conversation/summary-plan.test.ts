@@ -97,4 +97,28 @@ describe('summariesDue', () => {
       }),
     );
   });
+
+  // docs/prompts.md has the numbers; summaries are as long as they may be.
+  it.each([110, 180, 300])(
+    'makes turn 200 cost what turn 20 did, with exchanges of %i tokens',
+    (cost) => {
+      const settings = { windowTokens: 1536, span: 4, fanOut: 4 };
+      const tail = tailOf(Array.from({ length: 400 }, () => cost / 2));
+      const made: DueSummary[] = [];
+      const promptTokens = Array.from({ length: 200 }, (_, at) => {
+        const restAt = (length: number): TailTurn[] => {
+          const told = made.at(-1)?.lastTurnId;
+          return tail.slice(1 + tail.findIndex(({ turnId }) => turnId === told), length);
+        };
+        const asked = restAt(2 * at + 1).length * (cost / 2) + coverOf(made).length * 64;
+        for (;;) {
+          const due = summariesDue(coverOf(made), restAt(2 * at + 2), settings, 16);
+          if (due.length === 0) return asked;
+          made.push(...due);
+        }
+      });
+      expect((promptTokens[199] ?? Infinity) / (promptTokens[19] ?? 0)).toBeLessThanOrEqual(1.3);
+      expect(Math.max(...promptTokens)).toBeLessThan(2 * 1536);
+    },
+  );
 });
