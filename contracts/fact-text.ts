@@ -34,8 +34,8 @@ export function embeddedText(text: string): string {
 /** MiniLM was trained on sentences: more than this of a fact or a message says little that the beginning did not. */
 const MAX_EMBEDDED_CHARS = 400;
 /** A message of so few words is embedded as it stands; of a longer one its content words are, so many at most. */
-const MAX_PLAIN_WORDS = 8;
-const MAX_QUERY_WORDS = 12;
+const MAX_PLAIN_WORDS = 5;
+const MAX_QUERY_WORDS = 8;
 /** Characters of a message that are looked at, half at either end: an instruction stands before or behind its material. */
 const LOOKED_AT = 800;
 
