@@ -104,7 +104,8 @@ main('gateway', async () => {
   });
   const silence = new Silence();
   const ready = {
-    postgres: async () => !silence.isSilent && (await stores.directory.query('select 1')).rowCount === 1,
+    postgres: async () =>
+      !silence.isSilent && (await stores.directory.query('select 1')).rowCount === 1,
     redis: () => servesAll(redis),
     temporal: async () => {
       await connection.workflowService.getSystemInfo({});
