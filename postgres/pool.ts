@@ -38,6 +38,8 @@ export function createPool(settings: PoolSettings, onError: (error: Error) => vo
     onConnect: (client) => prepareConnection(client, settings) as unknown as void,
   });
   pool.on('error', onError);
+  // One that breaks between two statements of a transaction: the next statement fails; nobody listening would end the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

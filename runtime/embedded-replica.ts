@@ -1,7 +1,14 @@
 // Data folders of the embedded PostgreSQL's nodes: how a standby's is made, by a copy of the primary or by rewinding a former
 // primary, and what says that a folder is a standby's. Knows nothing of who should follow whom.
 import { execFile } from 'node:child_process';
-import { appendFileSync, chownSync, existsSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chownSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { postgresSpec, postgresUrl } from './embedded-postgres.ts';
@@ -10,12 +17,15 @@ import type { PostgresInstallation } from './embedded-postgres.ts';
 import type { ChildSpec } from './child-spec.ts';
 import type { ServiceContext } from './embedded-service.ts';
 
+/** Bytes of the log that a node keeps for those who were away. */
+const KEPT_LOG = '512MB';
+
 /**
  * Of every node, for any may become the primary. A standby that is away for long finds the log gone and is copied anew; one
  * that hangs is dropped after four seconds, so that writes do not wait for it longer.
  */
 const REPLICATION_SETTINGS: Readonly<Record<string, string>> = {
-  wal_keep_size: '512MB',
+  wal_keep_size: KEPT_LOG,
   wal_sender_timeout: '4s',
   wal_receiver_timeout: '4s',
   wal_receiver_status_interval: '1s',
@@ -105,6 +115,13 @@ export class NodeFolders {
       `primary_conninfo = '${primary.conninfo(node.name)}'\nsynchronous_standby_names = ''\n`,
     );
     this.fence(node);
+  }
+
+  /** A rewind recovers the folder without the flags of its server, and would throw away the very log that it needs. */
+  keepLog({ data }: PostgresNode): void {
+    const path = join(data, 'postgresql.auto.conf');
+    const setting = `wal_keep_size = '${KEPT_LOG}'`;
+    if (!readFileSync(path, 'utf8').includes(setting)) appendFileSync(path, `${setting}\n`);
   }
 
   /** Whatever the node was: it does not start as a primary. */

@@ -121,6 +121,7 @@ export class PostgresCluster {
     const { processes, record, folders } = this.#options;
     const beforeSpawn = (): void => {
       node.spec.beforeSpawn?.();
+      folders.keepLog(node);
       if (record.primary !== node.name) folders.fence(node);
     };
     const added = processes.add({ ...node.spec, beforeSpawn, onDeath: () => this.#onDeath(node) });

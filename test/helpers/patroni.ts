@@ -2,7 +2,7 @@
 // embedded binaries.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { openSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { migrate } from '../../postgres/migrate.ts';
@@ -87,25 +87,34 @@ export async function startPatroni(folder: string, ports: PortBook): Promise<Pat
     for (const node of nodes) if (await asks(node, '/primary')) return node;
     return null;
   };
-  const first = await waitFor('there is a primary', primary, 60_000);
-  await prepareDatabase(first.url);
-  await waitFor(
-    'there are two standbys',
-    async () => {
-      const answers = await Promise.all(nodes.map((node) => asks(node, '/replica')));
-      return answers.filter(Boolean).length === 2;
-    },
-    60_000,
-  );
   const kill = (name: string): void => {
     const pid = children.get(name)?.pid;
     if (pid !== undefined) signalTree(pid, 'SIGKILL');
+    // The server is no child of Patroni's: it outlives its restarts.
+    const server = postmasterOf(join(folder, name));
+    if (server !== null) signalTree(server, 'SIGKILL');
   };
+  const stop = (): void => [...children.keys()].forEach(kill);
+  try {
+    const first = await waitFor('there is a primary', primary, 60_000);
+    await prepareDatabase(first.url);
+    await waitFor(
+      'there are two standbys',
+      async () => {
+        const answers = await Promise.all(nodes.map((node) => asks(node, '/replica')));
+        return answers.filter(Boolean).length === 2;
+      },
+      90_000,
+    );
+  } catch (error) {
+    stop();
+    throw error;
+  }
   return {
     nodes,
     primary,
     killMachine: ({ name }) => kill(name),
-    stop: () => [...children.keys()].forEach(kill),
+    stop,
   };
 }
 
@@ -131,4 +140,13 @@ async function prepareDatabase(url: string): Promise<void> {
   );
   await run('colloquy', 'create extension vector');
   await migrate(url, join(ROOT, 'migrations'));
+}
+
+/** Null when none has run there. */
+function postmasterOf(data: string): number | null {
+  try {
+    return Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+  } catch {
+    return null;
+  }
 }

@@ -52,3 +52,15 @@ it('refuses on an impatient pool what is not answered in time, and serves the ne
   ).catch(() => undefined);
   expect(ends).toEqual([false, true]);
 });
+
+it('takes a connection that the server ends between two statements of a transaction for a store that is away', async () => {
+  const broken = transaction(pool, async (client) => {
+    const ended = new Promise((resolve) => client.once('end', resolve));
+    const found = await row<{ pid: number }>(client, 'select pg_backend_pid() as pid');
+    await rows(pool, 'select pg_terminate_backend($1)', [found?.pid]);
+    await ended;
+    await rows(client, 'select 1');
+  });
+  await expect(broken).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  expect(await row(pool, 'select 1 as one')).toEqual({ one: 1 });
+});
