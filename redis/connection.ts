@@ -50,9 +50,13 @@ export function connectRedis(settings: RedisSettings): Redis {
       : new Node(target.url, { ...nodeOptions(settings), retryStrategy: backOffMs });
   client.on('error', settings.onError);
   if (!isCluster(client)) gatherWrites(client);
+  const verbs = new Set<string>();
   for (const file of readdirSync(settings.scriptsFolder)) {
     const match = /^([a-z]+)-(\d+)\.lua$/.exec(file);
-    if (match === null) continue;
+    if (match?.[1] === undefined) continue;
+    // One of them would answer for both.
+    if (verbs.has(match[1])) throw new Error(`two scripts are called ${match[1]}`);
+    verbs.add(match[1]);
     const lua = readFileSync(join(settings.scriptsFolder, file), 'utf8');
     client.defineCommand(`colloquy:${match[1]}`, { numberOfKeys: Number(match[2]), lua });
   }

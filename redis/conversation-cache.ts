@@ -46,7 +46,7 @@ export class RedisConversationCache implements ConversationCache {
   async get(conversationId: ConversationId, version: number): Promise<CacheRead> {
     const token = randomUUID();
     const args = [conversationId, version, token, CACHE_LEASE_MS, CACHED_TURNS_TTL_MS];
-    const answer = await this.#ask('recall', conversationId, args);
+    const answer = await this.#ask('fetch', conversationId, args);
     const [kind, ...rest] = answer as ['hit' | 'stale' | 'miss', ...string[]];
     if (kind === 'hit') return { kind, entry: entryOf(rest) };
     const [lease] = rest;
