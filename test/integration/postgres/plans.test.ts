@@ -111,7 +111,9 @@ it('finds the links below a turn from its month on', async () => {
 });
 
 it('gives the same pages with their bounds as without', async () => {
-  const bounded = await historyPage(db, old.id, old.last, null, 100);
+  const lastTurnId = (await findConversation(db, owner.userId, old.id))?.lastTurnId ?? null;
+  expect(lastTurnId).not.toBeNull();
+  const bounded = await historyPage(db, old.id, lastTurnId, null, 100);
   const unbounded = await rows<{ turn_id: TurnId }>(
     db,
     'select turn_id from turns where conversation_id = $1 order by turn_id',

@@ -226,15 +226,16 @@ it('answers nine tenths of what the best cache of a tenth of the conversations c
 }, 60_000);
 
 it.each([
-  ['ten times the conversations that it holds are read', 0],
+  ['more conversations than it holds are read', 0],
   ['Redis is emptied over and over', 10],
 ])(
   'never answers wrongly while %s, written and deleted',
   async (_what, flushEvery) => {
     const connections = [connect(), connect(), connect()];
     const result = await runStorm(db, await newOwner(db), {
-      conversations: 400,
-      cached: 160,
+      // A part of it holds thirty, three of them new: fewer would not live until those who wait have them.
+      conversations: 800,
+      cached: 480,
       readers: 6,
       width: 4,
       writes: 100,
