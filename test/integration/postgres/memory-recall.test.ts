@@ -68,8 +68,8 @@ describe('recall', () => {
       numFound += found.length;
       numLeaks += found.filter(({ factId }) => !own.some((each) => each.factId === factId)).length;
     };
-    for (let done = 0; done < NUM_QUERIES; done += 100)
-      await Promise.all(Array.from({ length: 100 }, ask));
+    for (let done = 0; done < NUM_QUERIES; done += 10)
+      await Promise.all(Array.from({ length: 10 }, ask));
     expect(numLeaks).toBe(0);
     expect(numFound).toBeGreaterThan(NUM_QUERIES / 2);
   }, 120_000);
