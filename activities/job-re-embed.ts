@@ -1,4 +1,5 @@
 // Job `re-embed`: facts whose vector is absent or another model's, by user and fact.
+import { embeddedText } from '../contracts/fact-text.ts';
 import type { TextEmbedder } from '../contracts/text-embedder.ts';
 import { staleFacts, staleWindow, storeEmbeddings } from '../postgres/job-facts.ts';
 import type { JobWork } from './batch-jobs.ts';
@@ -36,7 +37,7 @@ async function reEmbed(
     const facts = await staleFacts(db, model, place, through, STEP_FACTS);
     const last = facts.at(-1);
     if (last === undefined) return skipped;
-    const vectors = await embedder.embed(facts.map(({ text }) => text));
+    const vectors = await embedder.embed(facts.map(({ text }) => embeddedText(text)));
     const embedded = facts.map((fact, index) => ({
       ...fact,
       vector: vectors.subarray(index * width, (index + 1) * width),

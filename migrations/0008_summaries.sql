@@ -35,4 +35,4 @@ alter table turn_requests
   -- SHA-256 of the prompt's token ids (32 bits each, little-endian) as the engine got them.
   add column prompt_sha256 bytea;
 -- Facts that earlier turns showed are shown again where they were.
-create index turn_requests_with_facts on turn_requests (conversation_id, turn_id) where fact_ids is not null;
+create index turn_requests_with_facts on turn_requests (conversation_id, turn_id) where fact_ids <> '{}';

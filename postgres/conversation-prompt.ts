@@ -1,8 +1,9 @@
 // What prompt assembly reads: the request with all that was fixed when it was accepted, and the conversation's recent turns.
+import { firstTurnIdOf } from '../contracts/ids.ts';
 import type { ConversationId, FactId, TurnId } from '../contracts/ids.ts';
 import { turnParams } from '../contracts/turn-request.ts';
 import type { TurnParams } from '../contracts/turn-request.ts';
-import { row, rows } from './pool.ts';
+import { plannedRows, row } from './pool.ts';
 import type { Db } from './pool.ts';
 import { coverFrom } from './summary-cover.ts';
 import type { SummaryRow } from './summary-cover.ts';
@@ -94,7 +95,7 @@ const PROMPT_REQUEST = `
         order by q.turn_id)
       from (
         select turn_id, user_id, fact_ids, coalesce((params ->> 'n')::integer, 1) as num_samples from turn_requests
-        where conversation_id = $2 and turn_id <= $1 and fact_ids is not null order by turn_id desc limit $4
+        where conversation_id = $2 and turn_id <= $1 and fact_ids <> '{}' order by turn_id desc limit $4
       ) q cross join lateral (
         select json_agg(json_build_object('factId', m.fact_id, 'text', m.text, 'createdAt', m.created_at)
           order by chosen.place) as facts
@@ -126,13 +127,13 @@ export async function recentTurns(
   limit: number,
   maxTokens: number,
 ): Promise<readonly PromptTurnRow[]> {
-  const newest = await rows<{
+  const newest = await plannedRows<{
     turn_id: TurnId;
     parent_turn_id: TurnId | null;
     role: 'user' | 'assistant';
     content: string;
     token_count: number | null;
-  }>(db, RECENT_TURNS, [conversationId, upTo, limit, maxTokens]);
+  }>(db, RECENT_TURNS, [conversationId, upTo, limit, maxTokens, firstTurnIdOf(conversationId)]);
   return newest.map((each) => ({
     turnId: each.turn_id,
     parentTurnId: each.parent_turn_id,
@@ -149,7 +150,7 @@ const RECENT_TURNS = `
       sum(coalesce(token_count, 0)) over (order by turn_id desc) - coalesce(token_count, 0) as newer_tokens
     from (
       select turn_id, parent_turn_id, role, content, token_count from turns
-      where conversation_id = $1 and turn_id <= $2 order by turn_id desc limit $3
+      where conversation_id = $1 and turn_id <= $2 and turn_id >= $5 order by turn_id desc limit $3
     ) newest
   ) counted
   where newer_tokens <= $4 order by turn_id`;

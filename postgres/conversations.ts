@@ -1,6 +1,7 @@
 // Conversations of one user. Every statement names the owner: what is not theirs is not there.
 import type { ConversationId, OrgId, TurnId, UserId } from '../contracts/ids.ts';
 import { row, rows } from './pool.ts';
+import { IS_MEMORY_ON } from './user-settings.ts';
 import type { Db } from './pool.ts';
 
 export interface StoredConversation {
@@ -86,7 +87,7 @@ export async function findConversationWithRunning(
          'numSamples', coalesce((params ->> 'n')::integer, 1)) order by turn_id)
        from turn_requests r where r.conversation_id = c.conversation_id and ended_at is null
      ) as running, (
-       c.memory_enabled and coalesce((select memory_enabled from user_settings s where s.user_id = c.user_id), true)
+       ${IS_MEMORY_ON}
        and exists (select 1 from user_memory m where m.user_id = c.user_id)
      ) as has_memory
      from conversations c where conversation_id = $1 and user_id = $2`,

@@ -78,9 +78,9 @@ export async function giveFacts(
 }
 
 const GIVE = `
-  update turn_requests set fact_ids = (
+  update turn_requests set fact_ids = coalesce((
     select array_agg(fact_id order by score desc, fact_id) from (${RECALLED}) recalled
-  )
+  ), '{}')
   where turn_id = $6 and user_id = $1 and joined_at is null and ended_at is null
   returning fact_ids`;
 
@@ -104,15 +104,15 @@ export async function giveFactsAgain(
 }
 
 const GIVE_AGAIN = `
-  update turn_requests set fact_ids = (
+  update turn_requests set fact_ids = coalesce((
     select array_agg(fact_id order by place)
     from unnest((
       select fact_ids from turn_requests first
-      where first.conversation_id = $3 and first.user_turn_id = $2 and first.turn_id <> $1 and first.fact_ids is not null
+      where first.conversation_id = $3 and first.user_turn_id = $2 and first.turn_id <> $1 and first.fact_ids <> '{}'
       order by first.turn_id limit 1
     )) with ordinality known (fact_id, place)
     where exists (select 1 from user_memory m where m.user_id = $4 and m.fact_id = known.fact_id and m.superseded_by is null)
-  )
+  ), '{}')
   where turn_id = $1 and user_id = $4 and joined_at is null and ended_at is null
   returning fact_ids`;
 

@@ -84,7 +84,7 @@ const EXPIRED = `
   from (select user_id, days, now() - make_interval(days => days) as horizon
         from unnest($1::uuid[], $2::integer[]) given(user_id, days)) h
   join conversations c using (user_id)
-  where c.created_at < h.horizon and ($3::uuid is null or c.conversation_id > $3)
+  where c.created_at < h.horizon and serves_owner(c.user_id) and ($3::uuid is null or c.conversation_id > $3)
     and (c.last_turn_at < h.horizon or exists (
       select from turns t where t.conversation_id = c.conversation_id and t.turn_id < uuidv7_floor(h.horizon)))
     and not exists (select from turn_requests r where r.conversation_id = c.conversation_id and r.ended_at is null)

@@ -5,6 +5,7 @@ import { turnParams } from '../contracts/turn-request.ts';
 import type { AcceptedTurn } from '../contracts/turn-request.ts';
 import type { RunningTurn } from './conversations.ts';
 import { row, rows } from './pool.ts';
+import { IS_MEMORY_ON } from './user-settings.ts';
 import type { Db } from './pool.ts';
 
 export type AcceptOutcome =
@@ -55,13 +56,14 @@ export async function acceptTurn(
 }
 
 // The lock makes it wait for a turn that is just being stored, and look at the conversation as that turn leaves it.
+// Without memory fact_ids stays null: then nothing that was told earlier is told again either (conversation-prompt.ts).
 const ACCEPT = `
   insert into turn_requests (turn_id, user_turn_id, conversation_id, user_id, parent_turn_id, replaces_turn_id,
     is_regeneration, content, params, model, pool, idempotency_key, body_hash, token_count, summarised_through,
-    summary_version)
+    summary_version, fact_ids)
   select $1, $2, conversation_id, user_id, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, summary_through_turn_id,
-    summary_version
-  from conversations where conversation_id = $3 and user_id = $4
+    summary_version, case when ${IS_MEMORY_ON} then '{}'::uuid[] end
+  from conversations c where conversation_id = $3 and user_id = $4
     and (not $14::boolean or active_turn_id is not distinct from $5)
   for no key update
   on conflict do nothing

@@ -50,3 +50,7 @@ function toSettings(found: SettingsRow | null): UserSettings {
     isTrainingEligible: found?.training_eligible ?? false,
   };
 }
+
+/** Whether facts may be told to a turn of conversation `c`: neither it nor its user has switched memory off. */
+export const IS_MEMORY_ON =
+  'c.memory_enabled and coalesce((select s.memory_enabled from user_settings s where s.user_id = c.user_id), true)';
