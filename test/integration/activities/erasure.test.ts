@@ -154,16 +154,22 @@ describe('deleting a conversation', () => {
     });
     const id = String(json['conversation_id']);
     const stream = await takeTurn(caller('paid'), id, { content: 'go on and on' });
-    await stream.until(({ event }) => event === 'token');
-    await call(caller('paid'), 'DELETE', `/v1/conversations/${id}`);
-    await stream.ended;
-    expect(stream.events.at(-1)).toMatchObject({
-      event: 'done',
-      data: { finish_reason: 'cancelled' },
-    });
-    await waitFor('its execution is gone', async () => (await executionsOf(id)) === 0);
-    release();
-    await stop();
+    try {
+      await stream.until(({ event }) => event === 'token');
+      await call(caller('paid'), 'DELETE', `/v1/conversations/${id}`);
+      await stream.ended;
+      expect(stream.events.at(-1)).toMatchObject({
+        event: 'done',
+        data: { finish_reason: 'cancelled' },
+      });
+      await waitFor(
+        'it is recorded',
+        async () => (await countBy('erasures', 'subject_id', id)) === 1,
+      );
+    } finally {
+      release();
+      await stop();
+    }
     for (const table of ['conversations', 'turns', 'turn_requests'])
       expect(await countBy(table, 'conversation_id', id)).toBe(0);
   }, 30_000);

@@ -95,19 +95,23 @@ describe('a turn’s prompt', () => {
     );
     await rows(db, 'update turn_requests set fact_ids = $2 where turn_id = $1', [turnId, [factId]]);
     const second = await take(id, { content: 'two' });
-    // No facts were chosen for the second, so nothing that memory knows is shown.
-    expect(spoken(await promptOf(id, second))).toEqual(['one', 'reply 1', 'two']);
-    await rows(db, `update turn_requests set fact_ids = '{}' where turn_id = $1`, [second]);
+    // What the first was told is told again where it was.
     const shown = await promptOf(id, second);
-    expect(shown.matches_engine).toBe(false);
+    expect(shown.matches_engine).toBe(true);
     expect(shown.messages[1]?.parts[0]).toEqual({
       kind: 'fact',
       fact_id: factId,
       text: 'likes tea',
       day: '2026-12-01',
     });
+    // With memory off for the second, nothing that it knows would have been shown.
+    await rows(db, 'update turn_requests set fact_ids = null where turn_id = $1', [second]);
+    expect(spoken(await promptOf(id, second))).toEqual(['one', 'reply 1', 'two']);
+    await rows(db, `update turn_requests set fact_ids = '{}' where turn_id = $1`, [second]);
     await rows(db, 'delete from user_memory where fact_id = $1', [factId]);
-    expect((await promptOf(id, second)).matches_engine).toBe(true);
+    const without = await promptOf(id, second);
+    expect(spoken(without)).toEqual(['one', 'reply 1', 'two']);
+    expect(without.matches_engine).toBe(false);
   });
 
   it('is nobody else’s, and of replies alone', async () => {
