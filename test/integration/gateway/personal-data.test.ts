@@ -36,7 +36,7 @@ beforeAll(async () => {
       [owner, NUM_TURNS],
     );
   }
-  await call(caller, 'PATCH', `/v1/users/${userId}/memory`, { add: ['likes "quotes"\n'] });
+  await call(caller, 'PATCH', `/v1/users/${userId}/memory`, { add: ['likes\n"quotes"'] });
 }, 60_000);
 afterAll(async () => {
   await harness.close();
@@ -50,7 +50,7 @@ describe('GET /v1/users/{id}/export', () => {
     expect(headers.get('content-type')).toContain('application/json');
     const exported = userExport.parse(json);
     expect(exported.user).toMatchObject({ user_id: userId, tier: 'paid' });
-    expect(exported.facts.map(({ text }) => text)).toEqual(['likes "quotes"\n']);
+    expect(exported.facts.map(({ text }) => text)).toEqual(['likes\n"quotes"']);
     expect(exported.conversations).toHaveLength(NUM_CONVERSATIONS);
     expect(new Set(exported.conversations.map((each) => each.conversation_id)).size).toBe(
       NUM_CONVERSATIONS,
