@@ -139,9 +139,16 @@ describeWithChromium('chat page', () => {
     }
     expect(shown.map(words)).toEqual(answersOf(await stored()).map(words));
     expect(new Set(shown).size).toBe(3);
+    // What the reader turned to last is what the conversation goes on with, and shows when it is opened again.
+    const remembered = chat.page.waitForResponse(
+      (response) => response.request().method() === 'PATCH' && response.ok(),
+    );
+    await chat.button('Previous version of this answer').click();
+    await chat.answers.getByText('2 of 3').waitFor();
+    await remembered;
     await chat.page.reload();
-    await chat.answers.getByText('1 of 3').waitFor();
-    expect(words(await chat.ended())).toBe(words(shown[0] ?? ''));
+    await chat.answers.getByText('2 of 3').waitFor();
+    expect(words(await chat.ended())).toBe(words(shown[1] ?? ''));
   });
 
   it('edits a message into a branch of its own', async () => {
