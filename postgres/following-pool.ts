@@ -3,6 +3,7 @@
 import type { QueryConfig } from 'pg';
 import type { NodeSet } from './node-set.ts';
 import type { Pool, PoolClient } from './pool.ts';
+import { withMethods } from './with-methods.ts';
 
 /** Runs after the commit of a statement or transaction that changed what others may read; a throw is the caller's. */
 type AfterWrite = () => Promise<void>;
@@ -57,13 +58,7 @@ function rememberingClient(client: PoolClient, afterWrite: AfterWrite): PoolClie
     }
     return result;
   };
-  return new Proxy(client, {
-    get: (target, name) => {
-      if (name === 'query') return query;
-      const value: unknown = Reflect.get(target, name);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
+  return withMethods(client, { query });
 }
 
 const textOf = (statement: string | QueryConfig): string =>

@@ -4,6 +4,7 @@ import type { ClientBase, PoolClient, QueryConfig, QueryResultRow } from 'pg';
 import pgvector from 'pgvector/pg';
 import { AppError } from '../contracts/errors.ts';
 import { SET_SIGHT, UnnamedClient, WalledClient } from './walled-client.ts';
+import { configOf, withMethods } from './with-methods.ts';
 
 export type { Pool, PoolClient };
 /** Anything a statement can run on: the pool, or a client inside a transaction. */
@@ -66,7 +67,7 @@ export function impatient(
     statement: string | QueryConfig,
     values: unknown[] = [],
   ): Promise<unknown> => {
-    const asked = typeof statement === 'string' ? { text: statement, values } : statement;
+    const asked = configOf(statement, values);
     try {
       const result = await pool.query({ ...asked, query_timeout: answerMs } as QueryConfig);
       onEnd(true);
@@ -76,13 +77,7 @@ export function impatient(
       throw error;
     }
   };
-  return new Proxy(pool, {
-    get: (target, name) => {
-      if (name === 'query') return query;
-      const value: unknown = Reflect.get(target, name);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
+  return withMethods(pool, { query });
 }
 
 /**

@@ -9,6 +9,7 @@ import { guarded, isElsewhere, readWhileServed } from './shard-guard.ts';
 import { ShardMap } from './shard-map.ts';
 import { slotOf } from './shard-slots.ts';
 import type { Stores } from './stores.ts';
+import { configOf, withMethods } from './with-methods.ts';
 
 /** How long a statement waits for its slot to be served again; a move takes milliseconds. */
 const PATIENCE_MS = 1000;
@@ -65,7 +66,7 @@ export function shardedStores(
     const begin = (asked: QueryConfig): Promise<PoolClient> =>
       onShard(slot, (database) => beginOn(database.primaryOf(userId), slot, asked));
     const connect = async (): Promise<PoolClient> => boundClient(await take(), slot, begin);
-    return withOwn(first.directory, { query, connect });
+    return withMethods(first.directory, { query, connect });
   };
 
   const readerOf = async (userId: UserId, conversationId: ConversationId | null): Promise<Db> => {
@@ -83,7 +84,7 @@ export function shardedStores(
         (await readWhileServed(read, written, slot)) ?? { result: await primary.query(asked) }
       ).result;
     };
-    return withOwn(primary, { query });
+    return withMethods(primary, { query });
   };
 
   return {
@@ -154,20 +155,8 @@ function boundClient(
     if (verb === 'commit' || verb === 'rollback') isInTransaction = false;
     return client?.query(isInTransaction ? asked : guarded(asked, slot)) ?? { rows: [] };
   };
-  return withOwn(taken, { query, release: (error?: Error | boolean) => client?.release(error) });
-}
-
-function configOf(statement: Statement, values: unknown[]): QueryConfig {
-  return typeof statement === 'string' ? { text: statement, values } : statement;
-}
-
-/** `target` with some methods of its own in their place. */
-function withOwn<Target extends object>(target: Target, own: Record<string, unknown>): Target {
-  return new Proxy(target, {
-    get: (object, name) => {
-      if (typeof name === 'string' && name in own) return own[name];
-      const value: unknown = Reflect.get(object, name);
-      return typeof value === 'function' ? (value.bind(object) as unknown) : value;
-    },
+  return withMethods(taken, {
+    query,
+    release: (error?: Error | boolean) => client?.release(error),
   });
 }

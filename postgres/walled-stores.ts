@@ -4,6 +4,7 @@ import type { QueryConfig } from 'pg';
 import type { Db, Pool, PoolClient } from './pool.ts';
 import type { Stores } from './stores.ts';
 import type { Sight } from './walled-client.ts';
+import { configOf, withMethods } from './with-methods.ts';
 
 /** @param hasSweeps `primaries` may see everybody's rows: in processes that do the background's work */
 export function walledStores(stores: Stores, { hasSweeps }: { hasSweeps: boolean }): Stores {
@@ -26,10 +27,7 @@ export function walledStores(stores: Stores, { hasSweeps }: { hasSweeps: boolean
 export function walled<Asked extends Db>(db: Asked, sight: Sight): Asked {
   const ask = db.query.bind(db) as (config: QueryConfig) => Promise<unknown>;
   const query = (statement: string | QueryConfig, values: unknown[] = []): Promise<unknown> =>
-    ask({
-      ...(typeof statement === 'string' ? { text: statement, values } : statement),
-      sight,
-    } as QueryConfig);
+    ask({ ...configOf(statement, values), sight } as QueryConfig);
   const connect = async (): Promise<PoolClient> =>
     seeingFromBegin(await (db as unknown as Pool).connect(), sight);
   return withMethods(db, { query, connect });
@@ -44,18 +42,4 @@ function seeingFromBegin(client: PoolClient, sight: Sight): PoolClient {
     return client.query({ ...begin, sight } as QueryConfig);
   };
   return withMethods(client, { query });
-}
-
-function withMethods<Target extends object>(
-  target: Target,
-  methods: Readonly<Record<string, unknown>>,
-): Target {
-  return new Proxy(target, {
-    get: (whole, name) => {
-      const own = methods[name as string];
-      if (own !== undefined) return own;
-      const value: unknown = Reflect.get(whole, name);
-      return typeof value === 'function' ? (value.bind(whole) as unknown) : value;
-    },
-  });
 }
