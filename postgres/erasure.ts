@@ -81,16 +81,25 @@ async function deleteRows(
     [id],
   );
   let numRows = 1 + numFacts;
-  for (const { table } of CONVERSATION_TABLES) {
-    const gone = await row<{ n: number }>(
-      client,
-      `with gone as (delete from ${table} where conversation_id = $1 returning 1) select count(*) as n from gone`,
-      [id],
-    );
-    numRows += gone?.n ?? 0;
-  }
+  for (const { table } of CONVERSATION_TABLES)
+    numRows += await deleteFrom(client, table, 'conversation_id', id);
   const turns = requests.map((each) => ({ turnId: each.turn_id, numSamples: each.n }));
   return { turns, numRows };
+}
+
+/** @param table one of owned-tables.ts @returns rows that went */
+async function deleteFrom(
+  db: Db,
+  table: string,
+  column: 'conversation_id' | 'user_id',
+  id: string,
+): Promise<number> {
+  const gone = await row<{ n: number }>(
+    db,
+    `with gone as (delete from ${table} where ${column} = $1 returning 1) select count(*) as n from gone`,
+    [id],
+  );
+  return gone?.n ?? 0;
 }
 
 /** Conversations of a user, in any order: erasing takes them a few at a time. */
@@ -121,14 +130,7 @@ export async function closeAccount(directory: Db, userId: UserId): Promise<boole
 /** Rows of a user beside conversations, and their name on what is kept for the books. @returns rows that went */
 export async function deleteUserRows(db: Db, userId: UserId): Promise<number> {
   let numRows = 0;
-  for (const table of USER_TABLES) {
-    const gone = await row<{ n: number }>(
-      db,
-      `with gone as (delete from ${table} where user_id = $1 returning 1) select count(*) as n from gone`,
-      [userId],
-    );
-    numRows += gone?.n ?? 0;
-  }
+  for (const table of USER_TABLES) numRows += await deleteFrom(db, table, 'user_id', userId);
   return numRows;
 }
 
@@ -145,14 +147,8 @@ export async function unlinkLedger(db: Db, userId: UserId): Promise<void> {
 /** The account itself, when nothing hangs on it any more. @returns rows that went */
 export async function deleteAccount(directory: Db, userId: UserId): Promise<number> {
   let numRows = 0;
-  for (const table of ACCOUNT_TABLES) {
-    const gone = await row<{ n: number }>(
-      directory,
-      `with gone as (delete from ${table} where user_id = $1 returning 1) select count(*) as n from gone`,
-      [userId],
-    );
-    numRows += gone?.n ?? 0;
-  }
+  for (const table of ACCOUNT_TABLES)
+    numRows += await deleteFrom(directory, table, 'user_id', userId);
   return numRows;
 }
 
