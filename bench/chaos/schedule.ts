@@ -1,6 +1,6 @@
 // What the nemesis will do, as data: drawn from a seed within the rules, written to a file, cut down by shrink.ts.
 import { readFileSync } from 'node:fs';
-import { randomNumbers } from '../engine/lengths.ts';
+import { randomNumbers } from '../random-numbers.ts';
 import { mayFollow, NETWORK_ACTIONS, PROCESS_ACTIONS } from './rules.ts';
 import type { Action, Step, Target, TargetClass } from './rules.ts';
 

@@ -2,21 +2,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { randomNumbers } from '../random-numbers.ts';
 
 export interface RequestLengths {
   readonly promptTokens: number;
   readonly outputTokens: number;
-}
-
-/** Numbers in [0, 1), the same for the same seed. Source: mulberry32, public domain. */
-export function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Outputs exponential with this mean, capped at four times it; prompts all alike. */

@@ -1,6 +1,6 @@
 // When turns arrive. Open: at their own times, whatever became of those before (no coordinated omission: a turn that is sent
 // late because this process or the service is busy is measured from when it was due). Closed: when one before it has ended.
-import { randomNumbers } from '../engine/lengths.ts';
+import { randomNumbers } from '../random-numbers.ts';
 
 /** Times in ms from the start: Poisson arrivals by a seed, or evenly spaced. */
 export function openArrivals(

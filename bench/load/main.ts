@@ -6,7 +6,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { randomNumbers } from '../engine/lengths.ts';
+import { randomNumbers } from '../random-numbers.ts';
 import { Report } from '../engine/report.ts';
 import { cpuSeconds, treeCpuSeconds } from '../process-usage.ts';
 import { runningSystem } from '../running-system.ts';

@@ -4,7 +4,8 @@ import type { ConversationId, TurnId } from '../../contracts/ids.ts';
 import { encodeTurn } from '../../contracts/conversation-cache.ts';
 import type { ConversationCache } from '../../contracts/conversation-cache.ts';
 import type { ShownTurn } from '../../contracts/shown-turn.ts';
-import { seeded, zipf } from './random.ts';
+import { randomNumbers } from '../random-numbers.ts';
+import { zipf } from './random.ts';
 
 export interface HitRates {
   readonly reads: number;
@@ -49,7 +50,7 @@ export async function hitRates(
     seed,
   }: Readonly<Record<'conversations' | 'cached' | 'reads' | 'seed', number>>,
 ): Promise<HitRates> {
-  const draw = zipf(seeded(seed), conversations);
+  const draw = zipf(randomNumbers(seed), conversations);
   const trace = Array.from({ length: reads }, draw);
   const ids = Array.from({ length: conversations }, newConversationId);
   const cache = make(bytesFor(cached));

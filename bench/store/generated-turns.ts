@@ -3,7 +3,8 @@
 import type { ConversationId, OrgId, TurnId, UserId } from '../../contracts/ids.ts';
 import { row, rows } from '../../postgres/pool.ts';
 import type { Pool } from '../../postgres/pool.ts';
-import { idAt, logNormal, seeded, wordsOf } from './random.ts';
+import { randomNumbers } from '../random-numbers.ts';
+import { idAt, logNormal, wordsOf } from './random.ts';
 
 export interface LoadSize {
   readonly conversations: number;
@@ -60,7 +61,7 @@ export async function loadTurns(db: Pool, size: LoadSize): Promise<Loaded> {
 }
 
 async function load(db: Pool, size: LoadSize, { userId, orgId }: Loaded): Promise<void> {
-  const random = seeded(size.seed);
+  const random = randomNumbers(size.seed);
   const text = wordsOf(random, 4 * 1024 * 1024);
   const { conversations, schedule } = planned(random, size);
   const from = (length: number): string => {

@@ -16,7 +16,7 @@ import { caught, explain, locksOf, monthsOf } from './explained.ts';
 import { loadTurns } from './generated-turns.ts';
 import type { Loaded, LoadSize } from './generated-turns.ts';
 import { endOf, PARAMS } from './made-turn.ts';
-import { seeded } from './random.ts';
+import { randomNumbers } from '../random-numbers.ts';
 
 export interface MillionOptions extends LoadSize {
   readonly pages: number;
@@ -52,7 +52,7 @@ export async function runMillion(db: Pool, report: Report, options: MillionOptio
       [owner.userId],
     )
   ).map(({ id }) => id);
-  const random = seeded(options.seed + 1);
+  const random = randomNumbers(options.seed + 1);
   const one = (share: number) => (): ConversationId => {
     const id = ids[Math.floor((1 - share * random()) * ids.length)] ?? ids.at(-1);
     if (id === undefined) throw new Error('there are no conversations');

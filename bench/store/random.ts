@@ -1,15 +1,4 @@
-// Seeded randomness of the store's benches: the same seed gives the same conversations.
-
-/** Numbers in [0, 1). Source: "mulberry32", T. Ettinger, public domain. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+// What the store's benches draw: lengths, ids, words, ranks. The same seed gives the same conversations.
 
 /** Around `median`, a few of them many times as large. Source: Box and Muller, 1958. */
 export function logNormal(random: () => number, median: number, sigma: number): number {

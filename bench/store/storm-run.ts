@@ -16,7 +16,7 @@ import { createMetrics } from '../../process/metrics.ts';
 import type { Redis } from '../../redis/connection.ts';
 import { RedisConversationCache } from '../../redis/conversation-cache.ts';
 import { endOf, PARAMS } from './made-turn.ts';
-import { seeded } from './random.ts';
+import { randomNumbers } from '../random-numbers.ts';
 
 export interface StormOptions {
   readonly conversations: number;
@@ -99,7 +99,7 @@ class Storm {
   constructor(db: Pool, owner: { userId: UserId; orgId: OrgId }, options: StormOptions) {
     this.#owner = owner;
     this.#options = options;
-    this.#random = seeded(options.seed);
+    this.#random = randomNumbers(options.seed);
     this.#db = new Proxy(db, {
       get: (on, key) => {
         if (key !== 'query') return Reflect.get(on, key) as unknown;

@@ -1,6 +1,6 @@
 // One client of a storm: appends values to conversations, repeats what it has no answer to, reads lists and replies,
 // cancels now and then. What it chooses follows from its seed; what it meets does not.
-import { randomNumbers } from '../../bench/engine/lengths.ts';
+import { randomNumbers } from '../../bench/random-numbers.ts';
 import { digestOf } from '../../bench/chaos/history.ts';
 import type { CallOperation, PostOperation, ReadTurn } from '../../bench/chaos/history.ts';
 import { ask, codeIn, isRefusal } from './chaos-http.ts';
