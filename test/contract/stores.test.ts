@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId } from '../../contracts/ids.ts';
-import type { AcceptedTurn, TurnParams } from '../../contracts/turn-request.ts';
+import type { AcceptedTurn } from '../../contracts/turn-request.ts';
 import {
   changeConversation,
   findConversation,
@@ -32,23 +32,9 @@ import { newOwner, userIdIn } from '../helpers/owners.ts';
 import type { Owner } from '../helpers/owners.ts';
 import { createTestShards, openTestStores } from '../helpers/shards.ts';
 import type { TestShards } from '../helpers/shards.ts';
+import { plainParams } from '../helpers/turn-params.ts';
 
-const PARAMS: TurnParams = {
-  maxTokens: 10,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: [],
-  seed: 1,
-  n: 1,
-  logprobs: null,
-  stop: [],
-  reasoning: false,
-};
+const PARAMS = plainParams(10);
 
 /** Ids are given, so that two runs differ only in their clocks. */
 interface Ids {

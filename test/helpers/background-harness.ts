@@ -8,8 +8,6 @@ import { BACKGROUND_TASK_QUEUE } from '../../contracts/turn-workflow.ts';
 import { createExecutions } from '../../process/executions.ts';
 import { createLogger } from '../../process/logger.ts';
 import { projectPath } from '../../process/paths.ts';
-import { createWorker } from '../../process/temporal.ts';
-import { services } from './services.ts';
 import type { TurnHarness } from './turn-harness.ts';
 
 /** @returns what stops it. @param change edits the shipped catalogue */
@@ -17,7 +15,6 @@ export async function startBackground(
   harness: TurnHarness,
   change: (catalog: Catalog) => Catalog = (catalog) => catalog,
 ): Promise<() => Promise<void>> {
-  const { temporalAddress, workflowBundlePath } = services();
   const deps = {
     ...harness,
     executions: createExecutions(harness.dispatch.client),
@@ -25,25 +22,10 @@ export async function startBackground(
     catalog: change(loadCatalog(projectPath('config', 'catalog.yaml'))),
     ownerUrls: [harness.databaseUrl],
   };
-  const settings = {
-    address: temporalAddress,
-    namespace: 'default',
-    workflowBundle: workflowBundlePath,
-    stackTraces: false,
-  };
-  const worker = await createWorker(harness.temporal, settings, {
-    taskQueue: BACKGROUND_TASK_QUEUE,
-    activities: { ...createErasureActivities(deps), ...createRetentionActivities(deps) },
-    hasWorkflows: true,
-    maxConcurrentActivities: 10,
-    identity: randomUUID(),
-    graceMs: 0,
+  return harness.startBackground({
+    ...createErasureActivities(deps),
+    ...createRetentionActivities(deps),
   });
-  const running = worker.run();
-  return async () => {
-    worker.shutdown();
-    await running;
-  };
 }
 
 /** Runs a workflow of the background to its end. */

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { newConversationId, newTurnId } from '../../contracts/ids.ts';
 import type { ConversationId, TurnId, UserId } from '../../contracts/ids.ts';
-import type { TurnParams } from '../../contracts/turn-request.ts';
 import { insertConversation } from '../../postgres/conversations.ts';
 import { historyPage } from '../../postgres/history.ts';
 import { changeFacts } from '../../postgres/memory-facts.ts';
@@ -13,23 +12,9 @@ import { rows } from '../../postgres/pool.ts';
 import type { Db } from '../../postgres/pool.ts';
 import type { Stores } from '../../postgres/stores.ts';
 import type { Owner } from './owners.ts';
+import { plainParams } from './turn-params.ts';
 
-const PARAMS: TurnParams = {
-  maxTokens: 10,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: [],
-  seed: 1,
-  n: 1,
-  logprobs: null,
-  stop: [],
-  reasoning: false,
-};
+const PARAMS = plainParams(10);
 
 export interface Written {
   readonly userId: UserId;

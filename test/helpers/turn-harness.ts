@@ -44,6 +44,7 @@ import { RedisTurnLogWriter } from '../../redis/turn-log-writer.ts';
 import { newOwner, userIdIn } from './owners.ts';
 import { services } from './services.ts';
 import { createTestShards, openTestStores } from './shards.ts';
+import { plainParams } from './turn-params.ts';
 
 export interface TurnHarness {
   /** The owner's, where the harness's own user is written: it sees every row. */
@@ -87,22 +88,7 @@ export interface TurnHarness {
   close(): Promise<void>;
 }
 
-const PARAMS: TurnParams = {
-  maxTokens: 1000,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: [],
-  seed: 1,
-  n: 1,
-  logprobs: null,
-  stop: [],
-  reasoning: false,
-};
+const PARAMS = plainParams(1000);
 
 /** Nothing is handed back: a lost worker is found by its heartbeats. */
 const NO_LEASES: TaskLeases = { hold: () => () => undefined };

@@ -1,33 +1,15 @@
 import type { ApiClient } from '../../../web/src/api-client.ts';
-import type { Turn, TurnPage } from '../../../web/src/api-types.ts';
+import type { TurnPage } from '../../../web/src/api-types.ts';
 import { pathInView, SIGNED_OUT } from '../../../web/src/app-state.ts';
 import type { AppState } from '../../../web/src/app-state.ts';
 import { createConversationActions } from '../../../web/src/conversation-actions.ts';
 import type { ConversationActions } from '../../../web/src/conversation-actions.ts';
 import { createStore } from '../../../web/src/store.ts';
 import type { Store } from '../../../web/src/store.ts';
-
-const turn = (turnId: string, parent: string | null, role: Turn['role']): Turn => ({
-  turn_id: turnId,
-  role,
-  content: turnId,
-  parent_turn_id: parent,
-  replaces_turn_id: null,
-  model: null,
-  served_model: null,
-  finish_reason: null,
-  usage: null,
-  created_at: '2026-11-24T00:00:00Z',
-});
+import { turn } from './turns.ts';
 
 /** A message with two replies; the first was gone on with, the second is the newest. */
-const TURNS = [
-  turn('1', null, 'user'),
-  turn('2', '1', 'assistant'),
-  turn('3', '2', 'user'),
-  turn('4', '3', 'assistant'),
-  turn('5', '1', 'assistant'),
-];
+const TURNS = [turn('1', null), turn('2', '1'), turn('3', '2'), turn('4', '3'), turn('5', '1')];
 
 function setUp(active: string): {
   actions: ConversationActions;
