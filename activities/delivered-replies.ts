@@ -7,7 +7,7 @@ export interface DeliveredReply {
   readonly numTokens: number;
   /** Why it ended, when it did before the turn as a whole; null where the turn's own reason holds. */
   readonly finishReason: FinishReason | null;
-  /** Length of its text after each entry of the log; at least one element. */
+  /** Length of its text after each entry of the log; -1 where nobody knows what readers have. At least one element. */
   readonly offsets: readonly number[];
 }
 
@@ -28,7 +28,13 @@ function deliveredReply(entries: readonly NumberedEntry[], index: number): Deliv
       numTokens += data.ids.length;
     }
     if (type === 'finish' && data.index === index) finishReason = data.reason;
+    if (type === 'lost') return data.is_whole ? Infinity : -1;
     return text.length;
   });
-  return { text, numTokens, finishReason, offsets: offsets.length === 0 ? [0] : offsets };
+  return {
+    text,
+    numTokens,
+    finishReason,
+    offsets: offsets.length === 0 ? [0] : offsets.map((each) => Math.min(each, text.length)),
+  };
 }

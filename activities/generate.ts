@@ -29,7 +29,13 @@ import { LookAhead } from './look-ahead.ts';
 import { recordPrompt } from './prompt-record.ts';
 import { preparePrompt } from './prompt-source.ts';
 import type { PreparedPrompt } from './prompt-source.ts';
-import { continuationOf, numOutputTokens, recallLog } from './recalled-log.ts';
+import {
+  continuationOf,
+  mostEntries,
+  numOutputTokens,
+  recallLog,
+  standIns,
+} from './recalled-log.ts';
 import type { RecalledLog } from './recalled-log.ts';
 import { runReplies } from './reply-run.ts';
 import type { RepliesEnd } from './reply-run.ts';
@@ -85,7 +91,7 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       preparing,
       deps.turnLog.claim(input.turnId, epoch),
     ]);
-    const log = await ownLog(deps, input, epoch, claimed, prompt);
+    const log = await ownLog(deps, input, epoch, claimed, prompt, attempt);
     if (claimed !== 'missing' && claimed !== 'fenced' && claimed.isCancelled)
       cancel.abort('cancelled');
     if (context.cancellationSignal.aborted) onTemporalCancel();
@@ -101,7 +107,6 @@ async function generate(deps: GenerateDeps, input: GenerateInput): Promise<Gener
       throw new AppError('GENERATION_FAILED', {
         message: 'the worker is stopping, or another one has the turn',
       });
-    await fillUp(deps, input, epoch, log);
     const usage = {
       promptTokens: prompt.tokenIds.length,
       completionTokens: numOutputTokens(log),
@@ -144,16 +149,23 @@ async function ownLog(
   input: GenerateInput,
   epoch: number,
   claimed: ClaimedLog | 'fenced' | 'missing',
-  prompt: PreparedPrompt,
+  { params, open, maxTokens }: PreparedPrompt,
+  attempt: number,
 ): Promise<RecalledLog> {
   if (claimed === 'fenced' || (claimed !== 'missing' && claimed.isEnded))
     throw new AppError('FENCED');
-  const { n } = prompt.params;
-  if (claimed !== 'missing') return recallLog(claimed.entries, n);
+  const { n } = params;
+  if (claimed !== 'missing' && claimed.entries.length >= (input.lostEntries ?? 0))
+    return recallLog(claimed.entries, n);
   deps.logger.warn({ turnId: input.turnId }, 'turn log is missing, restoring it');
   const accepted = await findRequest(deps.stores.primaryOf(input.userId), input.turnId);
-  const open = withFacts(prompt.open, accepted?.factIds ?? []);
-  const log = recallLog([{ n: 1, type: 'open', data: open }], n);
+  const known: readonly NumberedEntry[] =
+    claimed === 'missing'
+      ? [{ n: 1, type: 'open', data: withFacts(open, accepted?.factIds ?? []) }]
+      : claimed.entries;
+  const numLost = mostEntries(input.lostEntries ?? 1, attempt, n * maxTokens, n);
+  const isWhole = input.lostEntries === numLost;
+  const log = recallLog([...known, ...standIns(known.length, numLost, isWhole)], n);
   if ((await restore(deps, input, epoch, log)) !== 'ok') throw new AppError('FENCED');
   return log;
 }
@@ -188,28 +200,6 @@ async function announceRetry(
   log.entries.push(entry);
 }
 
-/**
- * A reply that was lost and generated again is in one entry; entries that are not shown follow it up to the number that the
- * lost one had, so that its end comes behind everything that any reader has.
- */
-async function fillUp(
-  deps: GenerateDeps,
-  input: GenerateInput,
-  epoch: number,
-  log: RecalledLog,
-): Promise<void> {
-  const through = log.entries.length;
-  const numMissing = Math.max(0, (input.lostEntries ?? 0) - through);
-  const filling = Array.from({ length: numMissing }, (_, at): NumberedEntry => {
-    return { n: through + 1 + at, type: 'safe', data: { through } };
-  });
-  if (filling.length === 0) return;
-  const result = await deps.turnLog.append(input.turnId, epoch, filling);
-  if (result === 'fenced') throw new AppError('FENCED');
-  if (result === 'missing') throw new AppError('STREAM_UNAVAILABLE');
-  log.entries.push(...filling);
-}
-
 /** Generates what is left of the replies and appends it. `log` grows with what is appended. */
 async function relay(
   deps: GenerateDeps,
@@ -232,7 +222,7 @@ async function relay(
     log,
     seqId,
     priority: input.priority,
-    flush: { ...deps.flush, isOnePiece: input.lostEntries !== undefined },
+    flush: deps.flush,
     stop: AbortSignal.any([cancelled, stopped.signal]),
     isHandedOver: () => cancelled.reason === 'handed-over',
     append: async (entries) => {

@@ -5,13 +5,16 @@ import type { TurnEntry } from '../contracts/turn-events.ts';
 
 export interface ReplyText {
   readonly stream: TextStream;
-  /** Characters of what the stream will give next that readers have already. */
+  /** Characters that readers have. */
+  readonly textLength: number;
+  /** … and of them, those that the stream gives again. */
   readonly numDelivered: number;
 }
 
 export class PendingReply {
   readonly #text: TextStream;
   readonly #index: number | null;
+  #at: number;
   #numToSkip: number;
   #pendingText = '';
   #pendingIds: number[] = [];
@@ -19,8 +22,9 @@ export class PendingReply {
   #finish: 'stop' | 'length' | null = null;
 
   /** @param index null for a turn's only reply, whose entries carry none and whose end needs no entry of its own */
-  constructor({ stream, numDelivered }: ReplyText, index: number | null) {
+  constructor({ stream, textLength, numDelivered }: ReplyText, index: number | null) {
     this.#text = stream;
+    this.#at = textLength;
     this.#numToSkip = Math.max(0, numDelivered);
     this.#index = index;
   }
@@ -63,7 +67,8 @@ export class PendingReply {
     this.#pendingLogprobs = [];
     const index = this.#index === null ? {} : { index: this.#index };
     if (ids.length > 0 || text !== '')
-      entries.push({ type: 'token', data: { text, ids, ...index, ...logprobs } });
+      entries.push({ type: 'token', data: { text, ids, at: this.#at, ...index, ...logprobs } });
+    this.#at += text.length;
     if (reason !== null && this.#index !== null)
       entries.push({ type: 'finish', data: { index: this.#index, reason } });
     return entries;

@@ -48,3 +48,28 @@ export function continuationOf(entries: readonly NumberedEntry[]): Continuation 
   if (all.includes('text')) return 'text';
   return all.includes('tokens') ? 'tokens' : null;
 }
+
+/**
+ * The most entries that a lost log can have had: those that are known of it, and what each earlier attempt may have added, which
+ * is an entry for each token, and for each reply its held-back text and its end, and one that announces the attempt.
+ */
+export function mostEntries(
+  numKnown: number,
+  attempt: number,
+  maxTokens: number,
+  numReplies: number,
+): number {
+  return numKnown + (attempt - 1) * (maxTokens + 2 * numReplies + 1);
+}
+
+/**
+ * Entries in place of lost ones, so that what is generated again has numbers that no reader has seen. Readers go by the place in
+ * the text then.
+ * @param isWhole whether who has the last of them has all text
+ */
+export function standIns(numKnown: number, through: number, isWhole: boolean): NumberedEntry[] {
+  return Array.from({ length: Math.max(0, through - numKnown) }, (_, at) => {
+    const n = numKnown + 1 + at;
+    return { n, type: 'lost', data: { is_whole: isWhole && n === through } };
+  });
+}

@@ -71,7 +71,7 @@ class ReplyRun {
       const stream = model.createTextStream(prompt.params.stop);
       const numCertain = outputIds.reduce((sum, id) => sum + stream.push(id).length, 0);
       // An attempt that came to the reply's end has delivered what was held back too, perhaps without living to say so.
-      return { stream, numDelivered: textLength - numCertain };
+      return { stream, textLength, numDelivered: textLength - numCertain };
     });
     this.#replies = texts.map(({ stream }, index) => ({
       index,

@@ -14,8 +14,6 @@ export interface FlushSettings {
   readonly flushTokens: number;
   /** … or, behind the first hundred, this many: a reader is far behind by then, and each append takes time from the engine. */
   readonly laterFlushTokens: number;
-  /** Nothing is appended before the end. */
-  readonly isOnePiece?: boolean;
 }
 
 export interface TokenFlusherOptions extends FlushSettings {
@@ -97,7 +95,6 @@ export class TokenFlusher {
 
   #schedule(): void {
     if (this.#isLost || this.#appending !== null || !this.#hasPending()) return;
-    if (this.#options.isOnePiece === true) return;
     const numTokens = this.#replies.reduce((total, { numPendingIds }) => total + numPendingIds, 0);
     const { flushMs, flushTokens, laterFlushTokens } = this.#options;
     const enough = this.#numTokens <= NUM_EARLY_TOKENS ? flushTokens : laterFlushTokens;

@@ -30,11 +30,13 @@ const index = z.int().min(0).optional();
 
 /**
  * `ids` are the model's token ids behind `text`; text may lag behind ids (partial UTF-8, a possible stop string).
+ * `at` is how many UTF-16 units of the reply come before `text`: what a reader who has some of a lost log's text goes by.
  * `logprobs` are the ids', when they were asked for.
  */
 export const tokenData = z.object({
   text: z.string(),
   ids: z.array(z.int()),
+  at: z.int().min(0).optional(),
   index,
   logprobs: z.array(loggedLogprob).optional(),
 });
@@ -56,11 +58,13 @@ const retryData = z.object({
   continuation: z.enum(['tokens', 'text']).optional(),
 });
 const safeData = z.object({ through: z.int() });
+/** Stands for an entry that Redis lost and nobody remembers. `is_whole`: who has it has the texts of all replies. */
+const lostData = z.object({ is_whole: z.boolean() });
 /** With n > 1: the reply is complete, though others may go on. Its `done` comes when all are stored. */
 const finishData = z.object({ index: z.int().min(0), reason: z.enum(['stop', 'length']) });
 
 /**
- * One log entry without its number. `safe` and `finish` are never shown. `end` is shown as `done`; with n > 1 it is that of
+ * One log entry without its number. `safe`, `lost` and `finish` are never shown. `end` is shown as `done`; with n > 1 it is that of
  * the last reply, and those of the others are `done` entries directly before it.
  */
 export const turnEntry = z.discriminatedUnion('type', [
@@ -68,6 +72,7 @@ export const turnEntry = z.discriminatedUnion('type', [
   z.object({ type: z.literal('token'), data: tokenData }),
   z.object({ type: z.literal('retry'), data: retryData }),
   z.object({ type: z.literal('safe'), data: safeData }),
+  z.object({ type: z.literal('lost'), data: lostData }),
   z.object({ type: z.literal('finish'), data: finishData }),
   z.object({ type: z.literal('moderation'), data: moderationData }),
   z.object({ type: z.literal('error'), data: errorData }),

@@ -62,7 +62,7 @@ export interface GenerateInput {
   readonly dispatch: number;
   /**
    * Set when the turn was generated before and Redis lost its log: the last entry's number then. Readers may have all of
-   * it, so what they get again must not have a higher one.
+   * it, so what they get again must have higher ones.
    */
   readonly lostEntries?: number;
 }

@@ -10,6 +10,7 @@ const MAX_MERGED_CHARS = 64 * 1024;
 export function frameOf(entry: NumberedEntry): string | null {
   switch (entry.type) {
     case 'safe':
+    case 'lost':
     case 'finish':
       return null;
     case 'end':
@@ -47,7 +48,7 @@ export function mergeTokens(entries: readonly NumberedEntry[]): NumberedEntry[] 
       merged[merged.length - 1] = {
         n: entry.n,
         type: 'token',
-        data: { ...entry.data, text: last.data.text + entry.data.text, ids: [] },
+        data: { ...last.data, text: last.data.text + entry.data.text, ids: [] },
       };
     } else {
       merged.push(entry);

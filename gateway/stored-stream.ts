@@ -29,6 +29,11 @@ export function lastEntryOf(replies: readonly StoredTurn[]): number {
   return replies[0]?.streamOffsets?.length ?? 1 + replies.length;
 }
 
+/** Whether the number is of a log that was lost before it was stored: nobody knows how much text came with it. */
+export function isOfLostLog(replies: readonly StoredTurn[], n: number): boolean {
+  return n > 0 && replies.some(({ streamOffsets }) => streamOffsets?.[n - 1] === -1);
+}
+
 /** The entries with text from `after` on, up to `last`. */
 function storedTokens(
   replies: readonly StoredTurn[],
@@ -36,11 +41,15 @@ function storedTokens(
   last: number,
 ): NumberedEntry[] {
   const tokens: NumberedEntry[] = [];
+  const places = replies.map(({ streamOffsets }) => Math.max(0, streamOffsets?.[after - 1] ?? 0));
   for (let n = after + 1; n <= last; n += 1) {
-    for (const { content, streamOffsets, sampleIndex } of replies) {
-      const text = content.slice(streamOffsets?.[n - 2], streamOffsets?.[n - 1]);
+    for (const [at, { content, streamOffsets, sampleIndex }] of replies.entries()) {
+      const from = places[at] ?? 0;
+      const to = Math.max(from, streamOffsets?.[n - 1] ?? content.length);
       const index = sampleIndex === null ? {} : { index: sampleIndex };
-      if (text !== '') tokens.push({ n, type: 'token', data: { text, ids: [], ...index } });
+      const data = { text: content.slice(from, to), ids: [], at: from, ...index };
+      if (to > from) tokens.push({ n, type: 'token', data });
+      places[at] = to;
     }
   }
   return tokens;

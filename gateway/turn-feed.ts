@@ -9,7 +9,8 @@ import { findRequest } from '../postgres/turn-requests.ts';
 import { findReplies } from '../postgres/turns.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { mergeTokens } from './replay.ts';
-import { lastEntryOf, storedEntries } from './stored-stream.ts';
+import { isOfLostLog, lastEntryOf, storedEntries } from './stored-stream.ts';
+import { TextPlaces } from './text-places.ts';
 
 export interface FeedDeps {
   readonly db: Db;
@@ -44,6 +45,7 @@ export class TurnFeed {
   readonly #conversationId: ConversationId;
   readonly #turnId: TurnId;
   readonly #handlers: FeedHandlers;
+  readonly #places: TextPlaces;
   #last: number;
   #subscription: TurnSubscription | null = null;
   #isClosed = false;
@@ -67,6 +69,7 @@ export class TurnFeed {
     this.#conversationId = conversationId;
     this.#turnId = turnId;
     this.#last = after;
+    this.#places = new TextPlaces(after <= 1);
     this.#handlers = handlers;
   }
 
@@ -91,8 +94,8 @@ export class TurnFeed {
 
   /**
    * Delivers what is there and follows from then on.
-   * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist; STREAM_UNAVAILABLE when the
-   * entry may have been in a log that was lost and is being made again
+   * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist, or of a log that was lost and
+   * how much text came with it; STREAM_UNAVAILABLE when the entry may have been in a log that is being made again
    */
   async start(): Promise<void> {
     if (this.#subscription === null) await this.subscribe();
@@ -108,6 +111,9 @@ export class TurnFeed {
       const isRemade = await this.#deps.turnLog.isRemade(this.#turnId);
       throw new AppError(isRemade ? 'STREAM_UNAVAILABLE' : 'INVALID_LAST_EVENT_ID');
     }
+    const own = entries[0];
+    if (this.#last > 0 && own !== undefined && !this.#places.resumeBehind(own))
+      throw new AppError('INVALID_LAST_EVENT_ID');
     if (entries.at(-1)?.type === 'end' && entries.at(-1)?.n === this.#last) this.#hasEnded = true;
     this.#isBehind = entries.length === PAGE;
     this.#deliverMerged(entries);
@@ -220,6 +226,9 @@ export class TurnFeed {
     ]);
     if (replies.length === 0 || request === null) return false;
     if (this.#last > lastEntryOf(replies)) throw new AppError('INVALID_LAST_EVENT_ID');
+    const indexes = replies.map(({ sampleIndex }) => sampleIndex ?? 0);
+    if (isOfLostLog(replies, this.#last) && !this.#places.areKnown(indexes))
+      throw new AppError('INVALID_LAST_EVENT_ID');
     if (this.#last === lastEntryOf(replies)) this.#hasEnded = true;
     this.#deliverMerged(storedEntries(replies, request, this.#last));
     return true;
@@ -248,8 +257,13 @@ export class TurnFeed {
   #deliver(entries: readonly NumberedEntry[]): void {
     const last = entries.at(-1);
     if (last === undefined || this.#isClosed) return;
+    const unseen = entries.map((entry) => this.#places.pass(entry));
+    if (unseen.includes(null)) {
+      this.#handlers.onLost();
+      return;
+    }
     this.#last = last.n;
     if (last.type === 'end') this.#hasEnded = true;
-    if (!this.#handlers.onEntries(entries)) this.#state = 'held';
+    if (!this.#handlers.onEntries(unseen.filter((each) => each !== null))) this.#state = 'held';
   }
 }

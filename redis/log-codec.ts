@@ -35,11 +35,12 @@ function decode(n: number, type: string | undefined, data: string | undefined): 
 /** Exactly what the schema says of it; anything else is left to the schema. */
 function isTokenData(data: unknown): data is TokenData {
   if (typeof data !== 'object' || data === null) return false;
-  const { text, ids, ...more } = data as Partial<TokenData>;
+  const { text, ids, at, ...more } = data as Partial<TokenData>;
   return (
     typeof text === 'string' &&
     Array.isArray(ids) &&
     ids.every(Number.isSafeInteger) &&
+    (at === undefined || (Number.isSafeInteger(at) && at >= 0)) &&
     Object.keys(more).length === 0
   );
 }

@@ -26,6 +26,9 @@ function checkStream(run: Run, stream: StreamOperation): Anomaly[] {
     }
     last = id;
   }
+  // Nobody knows how much text came with a number of a log that was lost with its worker: such a reader is sent away.
+  const isOfLostLog = run.reply(turnId)?.streamOffsets?.includes(-1) === true;
+  if (isOfLostLog && stream.refusals.includes(400)) return found;
   if (stream.numDone > 1) add('several-ends', `done came ${stream.numDone} times`);
   if (stream.numDone === 0 && !stream.hasLeft)
     add('no-end', 'the reader waited and done never came');

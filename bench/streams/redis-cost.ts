@@ -47,7 +47,7 @@ export async function runRedisCost(stage: Stage, options: RedisCostOptions): Pro
       const flusher = new TokenFlusher({
         ...options.flush,
         nextEntry: 2,
-        texts: [{ stream: WORDS, numDelivered: 0 }],
+        texts: [{ stream: WORDS, textLength: 0, numDelivered: 0 }],
         append: (all) => {
           entries += all.length;
           return log.append(turn.turnId, epoch, all);

@@ -25,9 +25,8 @@ if type(now) == 'number' then
     redis.call('ZADD', KEYS[2], 'XX', now, id)
     if redis.call('ZCARD', KEYS[4]) > 4 * entries + 16 then redis.call('ZPOPMIN', KEYS[4], 2) end
   end
-  if version and redis.call('PTTL', KEYS[1]) < ARGV[5] - 60000 then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
-  if now % 64 == 1 then
-    for key = 2, 5 do redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
+  for key = version and 1 or 2, 5 do
+    if redis.call('PTTL', KEYS[key]) < ARGV[5] - 60000 then redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
   end
 end
 if entry[2] then return {'miss', ''} end

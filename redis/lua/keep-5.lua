@@ -93,4 +93,5 @@ while inProven > tonumber(ARGV[9]) do
   dropProven(worst, worstScore)
 end
 redis.call('HSET', KEYS[5], 'new', inNew, 'proven', inProven)
+for key = 2, 5 do redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
 return 1

@@ -44,13 +44,19 @@ async function trials(
 }
 
 /** Temporal is frozen until the worker has generated and logged all of the turn; then `strike`. */
-async function afterLastToken(strike: (worker: ProcessEntry) => unknown): Promise<void> {
+async function afterLastToken(
+  strike: (worker: ProcessEntry) => unknown,
+  atLeastMs = 0,
+): Promise<void> {
   const worker = await servingWorker(scene.system, 'default');
   const temporal = named('temporal');
+  const frozenAt = performance.now();
   freeze(temporal);
   try {
     await waitFor('all tokens are there', async () => (await numRunning(worker)) === 0);
     await strike(worker);
+    const isLong = async (): Promise<boolean> => performance.now() - frozenAt >= atLeastMs;
+    await waitFor('Temporal was away for long enough', isLong);
   } finally {
     thaw(temporal);
   }
@@ -107,6 +113,15 @@ describe('a turn goes on token-exactly and is stored and billed once when', () =
     () =>
       trials('FLUSHALL after the last token', 5, () =>
         afterLastToken(() => scene.audit.redis.flushall()),
+      ),
+    timeFor(TRIALS, 60_000),
+  );
+
+  it(
+    'Valkey forgets everything while Temporal is away for longer than a heartbeat may be',
+    () =>
+      trials('FLUSHALL in an outage', 5, () =>
+        afterLastToken(() => scene.audit.redis.flushall(), 4500),
       ),
     timeFor(TRIALS, 60_000),
   );

@@ -93,6 +93,22 @@ async function stored(cache: RedisConversationCache) {
   return { read, outcomes, turnIds: [plan.userTurnId, plan.turnId], id: store.id };
 }
 
+it('leaves no key that never expires, whatever came in whichever order', async () => {
+  const redis = connect();
+  const cache = new RedisConversationCache(redis, { ...roomy, bytes: 16 * 4 * 2048 });
+  for (let count = 0; count < 8; count += 1) {
+    const id = idEndingIn('0');
+    await put(cache, id);
+    await cache.append(id, 2, [SOME_TURN]);
+    for (let uses = 0; uses < count; uses += 1) await cache.get(id, 2);
+    if (count === 5) await cache.remove(id);
+    const keys = await redis.keys('conv:*');
+    const forEver: string[] = [];
+    for (const key of keys) if ((await redis.pttl(key)) === -1) forEver.push(key);
+    expect({ count, forEver }).toEqual({ count, forEver: [] });
+  }
+});
+
 it('answers from the store, within a bounded time and soon at once, when Redis hangs', async () => {
   const sockets: Socket[] = [];
   const silent: Server = createServer((socket) => void sockets.push(socket));

@@ -30,7 +30,11 @@ function harness(
     if (result === 'ok') appended.push(...entries);
     return result;
   };
-  const texts = Array.from({ length: numReplies }, () => ({ stream: stream(), numDelivered }));
+  const texts = Array.from({ length: numReplies }, () => ({
+    stream: stream(),
+    textLength: numDelivered,
+    numDelivered,
+  }));
   const flusher = new TokenFlusher({
     flushMs: 60_000,
     flushTokens: 4,
@@ -147,11 +151,11 @@ describe('TokenFlusher', () => {
     flusher.end(2, null);
     await flusher.finish();
     expect(appended).toEqual([
-      { n: 2, type: 'token', data: { index: 0, text: 'a', ids: codes('a') } },
-      { n: 3, type: 'token', data: { index: 0, text: 'b', ids: codes('b') } },
+      { n: 2, type: 'token', data: { index: 0, text: 'a', ids: codes('a'), at: 0 } },
+      { n: 3, type: 'token', data: { index: 0, text: 'b', ids: codes('b'), at: 1 } },
       { n: 4, type: 'finish', data: { index: 0, reason: 'stop' } },
-      { n: 5, type: 'token', data: { index: 1, text: 'x', ids: codes('x') } },
-      { n: 6, type: 'token', data: { index: 2, text: 'k', ids: codes('k') } },
+      { n: 5, type: 'token', data: { index: 1, text: 'x', ids: codes('x'), at: 0 } },
+      { n: 6, type: 'token', data: { index: 2, text: 'k', ids: codes('k'), at: 0 } },
     ]);
   });
 

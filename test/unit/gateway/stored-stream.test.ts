@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { ConversationId, TurnId, UserId } from '../../../contracts/ids.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
 import { mergeTokens } from '../../../gateway/replay.ts';
-import { lastEntryOf, storedEntries } from '../../../gateway/stored-stream.ts';
+import { isOfLostLog, lastEntryOf, storedEntries } from '../../../gateway/stored-stream.ts';
 import type { StoredRequest } from '../../../postgres/turn-requests.ts';
 import type { StoredTurn } from '../../../postgres/turns.ts';
 import { textOf } from '../../helpers/entry-text.ts';
@@ -98,6 +98,23 @@ describe('storedEntries', () => {
         expect(closing.map(({ data }) => (data as { index?: number }).index)).toEqual([0, 1, 2]);
       }),
     );
+  });
+
+  it('gives a log that was lost and made again as it is, and the end alone to who had all of it before', () => {
+    const turn = stored(['ab', 'c']);
+    // Entries 2 and 3 were lost, and 3 was the last of a whole reply; then it came again as 4 and 5.
+    const again = { ...turn, streamOffsets: [0, -1, 3, 2, 3, 3] };
+    expect([1, 2, 3, 4].map((n) => isOfLostLog([again], n))).toEqual([false, true, false, false]);
+    for (const [after, text] of [
+      [0, 'abc'],
+      [1, 'abc'],
+      [3, ''],
+      [4, 'c'],
+      [5, ''],
+    ] as const) {
+      const entries = storedEntries([again], request, after);
+      expect([after, textOf(entries), entries.at(-1)?.type]).toEqual([after, text, 'end']);
+    }
   });
 
   it('cuts a long text where entries ended, so that a reader can resume behind each part', () => {

@@ -1,5 +1,7 @@
 // A feed whose pushes get lost and whose reader has room only now and then still gives every entry's text once, in order.
 import fc from 'fast-check';
+import { mostEntries, standIns } from '../../../activities/recalled-log.ts';
+import { codeOf } from '../../../contracts/errors.ts';
 import { newConversationId, newTurnId } from '../../../contracts/ids.ts';
 import type { TurnId, UserId } from '../../../contracts/ids.ts';
 import type { NumberedEntry } from '../../../contracts/turn-events.ts';
@@ -9,8 +11,18 @@ import { Turnstile } from '../../../gateway/turnstile.ts';
 import { TurnFeed } from '../../../gateway/turn-feed.ts';
 import type { FeedDeps } from '../../../gateway/turn-feed.ts';
 import { MemoryTurnLog } from '../../../redis/memory-turn-log.ts';
+import { textOf } from '../../helpers/entry-text.ts';
 
 const USAGE = { prompt_tokens: 1, completion_tokens: 1, cached_tokens: 0, cost_usd: 0 };
+
+const openOf = (turnId: TurnId, conversationId: string) => ({
+  ...{ turn_id: turnId, user_turn_id: 'u', conversation_id: conversationId },
+  ...{ model: 'm', served_model: 's', pool: 'p' },
+});
+
+const endOf = (turnId: TurnId) => ({
+  ...{ turn_id: turnId, finish_reason: 'stop' as const, usage: USAGE },
+});
 
 /** Loses the pushes that `isLost` names. */
 class LossyLog extends MemoryTurnLog {
@@ -47,17 +59,7 @@ describe('TurnFeed', () => {
         const log = new LossyLog();
         const turnId = newTurnId();
         const conversationId = newConversationId();
-        await log.create(
-          {
-            turn_id: turnId,
-            user_turn_id: 'u',
-            conversation_id: conversationId,
-            model: 'm',
-            served_model: 's',
-            pool: 'p',
-          },
-          { userId: 'u' as UserId, conversationId },
-        );
+        await log.create(openOf(turnId, conversationId), { userId: 'u' as UserId, conversationId });
         let n = 1;
         const append = async (): Promise<void> => {
           n += 1;
@@ -87,9 +89,7 @@ describe('TurnFeed', () => {
           }
           if (each === 'wait') await tick();
         }
-        await log.end(turnId, [
-          { type: 'end', data: { turn_id: turnId, finish_reason: 'stop', usage: USAGE } },
-        ]);
+        await log.end(turnId, [{ type: 'end', data: endOf(turnId) }]);
         hasRoom = true;
         for (let tries = 0; !feed.hasEnded && tries < 100; tries += 1) {
           feed.resume();
@@ -113,15 +113,99 @@ function fail(): void {
   throw new Error('the feed says that its turn is lost');
 }
 
+/** Some text as a worker appends it: its entries' numbers follow `before`, their boundaries are its own. */
+function piecesOf(text: string, before: number, sizes: readonly number[]): NumberedEntry[] {
+  const entries: NumberedEntry[] = [];
+  for (let at = 0; at < text.length;) {
+    const size = sizes[entries.length % sizes.length] ?? 1;
+    const data = { text: text.slice(at, at + size), ids: [at], at };
+    entries.push({ n: before + entries.length + 1, type: 'token', data });
+    at += size;
+  }
+  return entries;
+}
+
+describe('a log that Redis lost with its worker, and that another one makes again with other boundaries', () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 5 });
+  const scene = fc.record({
+    text: fc.string({ minLength: 1, maxLength: 40 }),
+    ...{ before: sizes, after: sizes, numBefore: fc.nat(40), isWhole: fc.boolean() },
+    ...{ fillAt: fc.nat(80), resumeAt: fc.option(fc.nat(41), { nil: null }) },
+  });
+
+  it('goes on at the reader’s place in the text, or sends away who cannot tell where that is', async () => {
+    await fc.assert(
+      fc.asyncProperty(scene, async ({ text, before, after, numBefore, isWhole, ...reader }) => {
+        const log = new MemoryTurnLog();
+        const [turnId, conversationId] = [newTurnId(), newConversationId()];
+        const owner = { userId: 'u' as UserId, conversationId };
+        const open: NumberedEntry = { n: 1, type: 'open', data: openOf(turnId, conversationId) };
+        await log.restore(owner, turnId, epochOf(1, 1), [open]);
+        const all = piecesOf(text, 1, before);
+        const old = isWhole ? all : all.slice(0, numBefore);
+        let [hasRoom, numPushes, isLost] = [true, 0, false];
+        const seen: NumberedEntry[] = [];
+        const deps = {
+          db: { query: async () => ({ rows: [] }) },
+          ...{ turnLog: log, streams },
+        } as unknown as FeedDeps;
+        const watch = (from: number) =>
+          new TurnFeed(deps, conversationId, turnId, from, {
+            onEntries: (entries) => {
+              seen.push(...entries);
+              numPushes += 1;
+              if (numPushes === reader.fillAt) hasRoom = false;
+              return hasRoom;
+            },
+            onLost: () => void (isLost = true),
+          });
+        let feed = watch(0);
+        await feed.start();
+        for (const entry of old) await log.append(turnId, epochOf(1, 1), [entry]);
+        await tick();
+        const hadAll = textOf(seen) === text;
+
+        await log.remove(turnId);
+        const has = isWhole ? all.length + 1 : undefined;
+        const numLost = mostEntries(has ?? 1, isWhole ? 1 : 2, text.length, 1);
+        const again = [open, ...standIns(1, numLost, isWhole)];
+        await log.restore(owner, turnId, epochOf(2, 1), again);
+        let isRefused = false;
+        if (reader.resumeAt !== null && (seen.at(-1)?.n ?? 0) > 1) {
+          await feed.close();
+          feed = watch(seen.at(-1)?.n ?? 0);
+          isRefused = await feed.start().then(
+            () => false,
+            (error: unknown) => codeOf(error) === 'INVALID_LAST_EVENT_ID',
+          );
+          expect(isRefused).toBe(!(isWhole && hadAll));
+        }
+        const pieces = piecesOf(text, numLost, after);
+        for (const entry of pieces) await log.append(turnId, epochOf(2, 1), [entry]);
+        await log.end(turnId, [{ type: 'end', data: endOf(turnId) }]);
+        hasRoom = true;
+        for (let tries = 0; !isRefused && !feed.hasEnded && tries < 100; tries += 1) {
+          feed.resume();
+          await tick();
+        }
+        await feed.close();
+
+        expect(isLost).toBe(false);
+        expect(isRefused || feed.hasEnded).toBe(true);
+        if (!isRefused) expect(textOf(seen)).toBe(text);
+        expect(seen.every(({ n }, at) => n > (seen[at - 1]?.n ?? 0))).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
 describe('a reader whose number the log does not have', () => {
   const start = async (epoch: number, after: number): Promise<void> => {
     const log = new MemoryTurnLog();
     const [turnId, conversationId] = [newTurnId(), newConversationId()];
     const owner = { userId: 'u' as UserId, conversationId };
-    const open = {
-      ...{ turn_id: turnId, user_turn_id: 'u', conversation_id: conversationId },
-      ...{ model: 'm', served_model: 's', pool: 'p' },
-    };
+    const open = openOf(turnId, conversationId);
     await log.restore(owner, turnId, epoch, [{ n: 1, type: 'open', data: open }]);
     const db = { query: async () => ({ rows: [] }) }; // Nothing is stored yet.
     const deps = { db, turnLog: log, streams } as unknown as FeedDeps;
