@@ -1,8 +1,10 @@
 // The second wall on the wire (decision 0021): a statement says for whom it runs in the same round trip and the same
 // transaction, so nothing is left on the connection for whoever borrows it next.
-import { Client, Query } from 'pg';
+import { Query } from 'pg';
 import type { QueryConfig } from 'pg';
 import type { UserId } from '../contracts/ids.ts';
+import { AnsweredClient } from './answered-client.ts';
+import type { TimedConfig } from './answered-client.ts';
 
 /**
  * Whose rows a statement may see: one user's; `directory`: users and keys, to find out who is calling; `sweep`: everybody's,
@@ -10,7 +12,7 @@ import type { UserId } from '../contracts/ids.ts';
  */
 export type Sight = UserId | 'directory' | 'sweep';
 
-export interface SeeingConfig extends QueryConfig {
+export interface SeeingConfig extends TimedConfig {
   readonly sight?: Sight;
 }
 
@@ -35,21 +37,10 @@ interface WireConnection {
 }
 
 /** A pg client that honours `sight` in a statement's configuration. */
-export class WalledClient extends Client {
-  // The signatures of pg's own query() cannot be repeated; what says nothing of a sight goes on as it is.
-  override query(...args: unknown[]): never {
-    const ask = super.query.bind(this) as (...all: unknown[]) => never;
-    const [config, ...rest] = args;
-    const { sight } = config as SeeingConfig;
-    if (sight === undefined) return ask(...args);
-    const query = seeing(config as SeeingConfig, sight);
-    const done = rest.find((each) => typeof each === 'function');
-    if (done !== undefined) return ask(query, done);
-    return new Promise((resolve, reject) => {
-      ask(query, (error: Error | null, result: unknown) =>
-        error === null ? resolve(result) : reject(error),
-      );
-    }) as never;
+export class WalledClient extends AnsweredClient {
+  protected override made(config: SeeingConfig, values: unknown[] | undefined): unknown {
+    const { sight } = config;
+    return sight === undefined ? super.made(config, values) : seeing(config, sight);
   }
 }
 
@@ -79,8 +70,7 @@ function seeing(config: SeeingConfig, sight: Sight): Query {
     if (isSet) handleCommandComplete(message, connection);
     isSet = true;
   };
-  const timeout = (config as { query_timeout?: number }).query_timeout;
-  return timeout === undefined ? query : Object.assign(query, { query_timeout: timeout });
+  return query;
 }
 
 /** The same without names: each statement is parsed and planned anew, and gone with its transaction. */
