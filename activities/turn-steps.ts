@@ -2,6 +2,7 @@
 import type { Catalog } from '../contracts/catalog.ts';
 import type { ConversationCache } from '../contracts/conversation-cache.ts';
 import { AppError } from '../contracts/errors.ts';
+import type { TurnId } from '../contracts/ids.ts';
 import type { Limiter } from '../contracts/limiter.ts';
 import type { ModerationVerdict } from '../contracts/turn-facts.ts';
 import { TIERS } from '../contracts/turn-facts.ts';
@@ -16,6 +17,7 @@ import type {
 } from '../contracts/turn-workflow.ts';
 import type { InputModerator } from '../moderation/input-policy.ts';
 import { chooseModel } from '../policy/model-choice.ts';
+import { joinRequest } from '../postgres/turn-requests.ts';
 import { openTurn } from '../postgres/turns.ts';
 import type { OpenedTurn } from '../postgres/turns.ts';
 import { impatientStores } from '../postgres/stores.ts';
@@ -32,6 +34,8 @@ export interface TurnStepDeps {
   readonly cache: ConversationCache;
   readonly limiter: Limiter;
   readonly moderator: InputModerator;
+  /** Of the gateway that this runs in; absent elsewhere. */
+  readonly openings?: { opened(turnId: TurnId): Promise<boolean> };
   readonly catalog: Catalog;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -95,12 +99,23 @@ export function createTurnActivities(allDeps: TurnStepDeps) {
   const moderateInput = async (turn: TurnInput): Promise<ModerationVerdict> =>
     moderator.moderate((await messageOf(turn)).content);
 
+  /** What the turn is told is decided: its gateway has opened its log, or has lost its chance to give it facts. */
+  const opened = async (turn: TurnInput): Promise<void> => {
+    // The other steps wait for this as well: only what comes on top of it is the opening's.
+    await open(turn);
+    const end = deps.metrics.turnStage.startTimer({ stage: 'opening' });
+    const isOwn = (await deps.openings?.opened(turn.turnId)) === true;
+    if (!isOwn) await joinRequest(stores.primaryOf(turn.userId), turn.turnId);
+    end();
+  };
+
   /**
    * Confirms the gateway's choice against the catalogue, and looks once for a cancel: one that came before the start was
    * accepted found no workflow to signal, and has left its mark in the log by now.
    * @throws FORBIDDEN, INVALID_REQUEST
    */
   const routeTurn = async (turn: TurnInput): Promise<RoutedTurn> => {
+    await opened(turn);
     const isCancelled = await deps.turnLog.isCancelled(turn.turnId);
     const choice = chooseModel(
       {

@@ -8,6 +8,6 @@ export interface TurnDispatch {
    * @throws AppError WORKFLOW_UNAVAILABLE when the service does not take it within its time-out.
    */
   start(turn: TurnInput): Promise<void>;
-  /** Asks the workflow to cancel. Ended or unknown workflows are ignored. @throws AppError WORKFLOW_UNAVAILABLE */
-  cancel(conversationId: ConversationId, turnId: TurnId): Promise<void>;
+  /** Asks the workflow to cancel; false when there is none, or it has ended. @throws AppError WORKFLOW_UNAVAILABLE */
+  cancel(conversationId: ConversationId, turnId: TurnId): Promise<boolean>;
 }

@@ -14,6 +14,7 @@ import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import type { DisconnectGrace } from './disconnect-grace.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { TurnOpenings } from './turn-openings.ts';
 import type { ReaderProgress } from './reader-progress.ts';
 
 export interface GatewayDeps {
@@ -22,6 +23,8 @@ export interface GatewayDeps {
   readonly cache: ConversationCache;
   readonly recentTurns: RecentTurns;
   readonly limiter: Limiter;
+  /** Shared with the embedded worker. */
+  readonly openings: TurnOpenings;
   readonly dispatch: TurnDispatch;
   readonly erasure: ErasureDispatch;
   /** Sequences waiting in the pool's least busy worker; null when unknown. */

@@ -55,7 +55,7 @@ export class DisconnectGrace {
     const { turnLog, dispatch, logger } = this.#deps;
     try {
       if ((await turnLog.countReaders(turnId)) > 0) return;
-      if (await cancelTurn({ turnLog, dispatch }, conversationId, turnId))
+      if ((await cancelTurn({ turnLog, dispatch }, conversationId, turnId)) === 'running')
         logger.info({ turnId }, 'cancelled: no reader came back');
     } catch (error) {
       logger.warn({ error, turnId }, 'a turn without readers could not be cancelled'); // It ends by itself.

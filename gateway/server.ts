@@ -32,6 +32,7 @@ import { DisconnectGrace } from './disconnect-grace.ts';
 import { startEmbeddedWorker } from './embedded-worker.ts';
 import { answerClientError } from './error-handler.ts';
 import { OpenStreams } from './open-streams.ts';
+import { TurnOpenings } from './turn-openings.ts';
 import { openPromptEncoders } from './prompt-encoders.ts';
 import { ReaderProgress } from './reader-progress.ts';
 
@@ -86,6 +87,7 @@ main('gateway', async () => {
   const turnLog = new RedisTurnLog(redis, hub);
   const cache = new RedisConversationCache(redis, config.cache);
   const limiter = new RedisLimiter(redis);
+  const openings = new TurnOpenings();
   const embedded = await startEmbeddedWorker(connection, config, identity, {
     stores,
     catalog,
@@ -95,6 +97,7 @@ main('gateway', async () => {
     cache,
     limiter,
     moderator: new RuleModerator(),
+    openings,
   });
   shutdown.onStop('turn worker', () => embedded.stop());
   leases.start();
@@ -146,6 +149,7 @@ main('gateway', async () => {
     cache,
     recentTurns: createRecentTurns({ cache, metrics, cachedTurns: config.cache.turns }),
     limiter,
+    openings,
     dispatch,
     erasure: createErasureDispatch(dispatch.client),
     catalog,

@@ -79,19 +79,19 @@ async function acceptNew(
 }
 
 /**
- * Creates the log and starts the workflow; both do nothing when they are there. A first start that fails takes all of it
- * back, unless a repeat has joined the turn or the workflow has started all the same: then the turn goes its way, and what
+ * Chooses the turn's facts and creates the log, and starts the workflow beside that, whose first steps wait for it; both do
+ * nothing when they are there. A first start that fails takes all of it back, unless a repeat has joined the turn or the workflow has started all the same: then the turn goes its way, and what
  * was never started is started by the background worker.
  * @returns whether this call created the log
  */
 export async function startTurn(
   deps: GatewayDeps,
   principal: Principal,
-  { turn, factIds, isRepeat }: Acceptance,
+  acceptance: Acceptance,
+  giveFacts: () => Promise<readonly FactId[]>,
 ): Promise<boolean> {
+  const { turn, isRepeat } = acceptance;
   const numSamples = turn.params.n;
-  const servedModel = deps.catalog.models[turn.model]?.served_model ?? turn.model;
-  const open = openData({ ...turn, servedModel, numSamples, factIds });
   const { turnId, userTurnId, conversationId, userId, model, pool } = turn;
   const timed = async <Result>(stage: string, work: Promise<Result>): Promise<Result> => {
     const end = deps.metrics.turnStage.startTimer({ stage });
@@ -99,9 +99,15 @@ export async function startTurn(
     end();
     return result;
   };
+  const openLog = async (): Promise<boolean> => {
+    const factIds = isRepeat ? acceptance.factIds : await timed('facts', giveFacts());
+    const servedModel = deps.catalog.models[model]?.served_model ?? model;
+    const open = openData({ ...turn, servedModel, numSamples, factIds });
+    return timed('log_create', deps.turnLog.create(open, { userId, conversationId }));
+  };
   try {
-    const isNew = await timed('log_create', deps.turnLog.create(open, { userId, conversationId }));
-    await timed(
+    const opening = deps.openings.begin(turnId, openLog());
+    const starting = timed(
       'start',
       deps.dispatch.start({
         turnId,
@@ -115,7 +121,10 @@ export async function startTurn(
         ...(numSamples === 1 ? {} : { numSamples }),
       }),
     );
-    return isNew;
+    // Both have ended before anything is taken back.
+    await Promise.allSettled([opening, starting]);
+    await starting;
+    return await opening;
   } catch (error) {
     // Whether the workflow started is unknown; without its request it ends at once and stores nothing.
     const db = deps.stores.primaryOf(userId);

@@ -69,9 +69,7 @@ class TurnRecall {
   async give(turn: AcceptedTurn): Promise<readonly FactId[]> {
     const { memory, metrics, logger, stores } = this.#deps;
     if (memory.embedder === null || memory.recallMs === 0 || !this.#hasMemory) return [];
-    const end = metrics.turnStage.startTimer({ stage: 'recall' });
     const done = (outcome: RecallOutcome, facts: readonly FactId[] = []): readonly FactId[] => {
-      end();
       metrics.memoryRecalls.inc({ outcome });
       return facts;
     };

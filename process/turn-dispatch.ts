@@ -78,16 +78,17 @@ export function createTurnDispatch({
     );
   };
 
-  const cancel = async (conversationId: ConversationId, turnId: TurnId): Promise<void> => {
-    await call(() =>
+  const cancel = (conversationId: ConversationId, turnId: TurnId): Promise<boolean> =>
+    call(() =>
       client.workflow
         .getHandle(turnWorkflowId(conversationId, turnId))
         .signal('cancel')
+        .then(() => true)
         .catch((error: unknown) => {
-          if (!(error instanceof WorkflowNotFoundError)) throw error;
+          if (error instanceof WorkflowNotFoundError) return false;
+          throw error;
         }),
     );
-  };
 
   return { client, start, cancel };
 }

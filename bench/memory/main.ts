@@ -68,7 +68,7 @@ async function turn(
   const after = await readStages(target);
   const spent = (stage: string): number =>
     ((after.get(stage)?.sum ?? 0) - (before.get(stage)?.sum ?? 0)) * 1000;
-  return { ttftMs, recallMs: spent('recall'), acceptMs: spent('accept') };
+  return { ttftMs, recallMs: spent('opening'), acceptMs: spent('accept') };
 }
 
 async function outcomes({ gateway }: Target): Promise<Record<string, number>> {

@@ -5,7 +5,7 @@ import { AppError } from '../../contracts/errors.ts';
 import { sampleTurnIds } from '../../contracts/samples.ts';
 import { runningTurns } from '../../postgres/turn-requests.ts';
 import { principalOf } from '../authenticate.ts';
-import { cancelTurn } from '../cancel-turn.ts';
+import { cancelRunning } from '../cancel-turn.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { lastEventId } from '../last-event-id.ts';
 import { setRateLimitHeaders, showRateLimits } from '../rate-limit-headers.ts';
@@ -56,8 +56,7 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
     };
     const begin = async (): Promise<boolean> => {
       if (hasEnded) return false;
-      const factIds = isRepeat ? acceptance.factIds : await recall.give(turn);
-      return startTurn(deps, principal, { ...acceptance, factIds });
+      return startTurn(deps, principal, acceptance, () => recall.give(turn));
     };
     await (type === 'application/json'
       ? relayReply(deps, response, relayed, begin)
@@ -94,7 +93,14 @@ export function addTurnRoutes(router: Router, deps: GatewayDeps): void {
         named === undefined ||
         sampleTurnIds(turnId, numSamples).some((each) => each === named.toLowerCase()),
     );
-    await Promise.all(asked.map(({ turnId }) => cancelTurn(deps, conversationId, turnId)));
+    await Promise.all(
+      asked.map(({ turnId }) =>
+        cancelRunning(deps, conversationId, turnId, async () => {
+          const still = await runningTurns(db, conversationId);
+          return still.some((each) => each.turnId === turnId);
+        }),
+      ),
+    );
     response.status(204).end();
   });
 }

@@ -85,6 +85,7 @@ export async function startGatewayHarness(options: HarnessOptions = {}): Promise
       turnLog,
       cache: turns.cache,
       recentTurns: createRecentTurns({ cache: turns.cache, metrics, cachedTurns: 64 }),
+      openings: turns.openings,
       dispatch,
       erasure: createErasureDispatch(turns.dispatch.client),
       logger,

@@ -32,6 +32,7 @@ import { createLogger } from '../../process/logger.ts';
 import { createMetrics } from '../../process/metrics.ts';
 import { projectPath } from '../../process/paths.ts';
 import { connectTemporal, createWorker, installTemporalRuntime } from '../../process/temporal.ts';
+import { TurnOpenings } from '../../gateway/turn-openings.ts';
 import { createTurnDispatch } from '../../process/turn-dispatch.ts';
 import { ChannelHub } from '../../redis/channel-hub.ts';
 import { connectRedis, connectSubscriber } from '../../redis/connection.ts';
@@ -67,6 +68,8 @@ export interface TurnHarness {
   readonly cache: RedisConversationCache;
   readonly reader: RedisTurnLogReader;
   readonly temporal: NativeConnection;
+  /** Gateways of the same process share it. */
+  readonly openings: TurnOpenings;
   readonly dispatch: ReturnType<typeof createTurnDispatch>;
   newConversation(): Promise<ConversationId>;
   /** Writes the request and the log's open entry, as the gateway does before it starts the workflow. */
@@ -129,7 +132,9 @@ export async function startTurnHarness(
   };
   installTemporalRuntime(logger);
   const temporal = await connectTemporal(settings);
+  const openings = new TurnOpenings();
   const deps = {
+    openings,
     stores,
     catalog,
     logger,
@@ -180,6 +185,7 @@ export async function startTurnHarness(
     readers,
     cache,
     temporal,
+    openings,
     dispatch,
     newConversation: async () => {
       const id = newConversationId();

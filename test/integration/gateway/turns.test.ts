@@ -337,7 +337,7 @@ describe('POST turns', () => {
   it('takes everything back when the workflow cannot be started', async () => {
     const dispatch = {
       start: () => Promise.reject(new AppError('WORKFLOW_UNAVAILABLE')),
-      cancel: () => Promise.resolve(),
+      cancel: () => Promise.resolve(true),
     };
     const broken = { ...caller, gateway: await harness.startGateway({ dispatch }) };
     const id = await newConversation(caller);
@@ -355,7 +355,7 @@ describe('POST turns', () => {
   it('lets a running turn be when a repeat of its request cannot start it again', async () => {
     const dispatch = {
       start: () => Promise.reject(new AppError('WORKFLOW_UNAVAILABLE')),
-      cancel: () => Promise.resolve(),
+      cancel: () => Promise.resolve(true),
     };
     const broken = { ...caller, gateway: await harness.startGateway({ dispatch }) };
     const id = await newConversation(caller);
@@ -383,7 +383,7 @@ describe('POST turns', () => {
         isAsked();
         return failure;
       },
-      cancel: () => Promise.resolve(),
+      cancel: () => Promise.resolve(true),
     };
     const slow = { ...caller, gateway: await harness.startGateway({ dispatch }) };
     const id = await newConversation(caller);
@@ -408,7 +408,7 @@ describe('POST turns', () => {
         await waitFor('the message is stored', async () => (await turnsOf(id)).length > 0);
         throw new AppError('WORKFLOW_UNAVAILABLE'); // The answer was lost, not the start.
       },
-      cancel: () => Promise.resolve(),
+      cancel: () => Promise.resolve(true),
     };
     const deaf = { ...caller, gateway: await harness.startGateway({ dispatch }) };
     const id = await newConversation(caller);

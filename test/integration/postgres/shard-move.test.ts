@@ -18,7 +18,7 @@ import { waitFor } from '../../helpers/wait-for.ts';
 
 const NUM_MOVES = Number(process.env['COLLOQUY_SLOT_MOVES'] ?? 2);
 const NUM_KILLS = Number(process.env['COLLOQUY_SLOT_KILLS'] ?? 2);
-const REST_MS = Number(process.env['COLLOQUY_SLOT_REST_MS'] ?? 20);
+const REST_MS = Number(process.env['COLLOQUY_SLOT_REST_MS'] ?? 100);
 const NUM_WRITERS = 8;
 const SLOT = 7;
 
