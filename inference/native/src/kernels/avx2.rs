@@ -15,7 +15,7 @@ pub const KERNELS: Kernels = Kernels {
     quant_tile: super::avx2_products::quant_tile,
     float_tile: super::avx2_products::float_tile,
     quantize,
-    rows: super::rows::SCALAR,
+    rows: super::avx2_rows::KERNELS,
     rms_norm,
     silu_mul,
     gelu_mul,

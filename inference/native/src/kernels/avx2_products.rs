@@ -110,10 +110,7 @@ fn dot(codes: &[__m256i], fours: &[[i8; 4]], start: i32) -> __m256i {
 fn unpack<F: Format>(block: &[u8], half: usize) -> Unpacked {
     assert!(block.len() >= F::BYTES && half < 2);
     let at = block.as_ptr();
-    // SAFETY: a block has two vectors of 16 f16 or f32 (Q8 one of f32) and then 4 (Q5 5, Q6 6, Q8 8) lines of 64 bytes.
-    let line =
-        |index: usize| unsafe { load(at.add(F::LAYOUT.scale_bytes() + index * 64 + half * 32)) };
-    // SAFETY: as above.
+    // SAFETY: a block begins with two vectors of 16 f16 or f32 (Q8 one of f32).
     let (first, second) = unsafe {
         match F::LAYOUT {
             QuantLayout::Q4 | QuantLayout::Q5 => (
@@ -130,13 +127,23 @@ fn unpack<F: Format>(block: &[u8], half: usize) -> Unpacked {
             ),
         }
     };
+    let codes = codes::<F>(&block[F::LAYOUT.scale_bytes()..], half);
+    Unpacked {
+        codes,
+        first,
+        second,
+    }
+}
+
+/// Codes of half a block: eight rows, a register for each chunk of columns. @panics when `lines` are fewer than a block has
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn codes<F: Format>(lines: &[u8], half: usize) -> [__m256i; 8] {
+    assert!(lines.len() >= F::LAYOUT.code_bytes() && half < 2);
+    // SAFETY: there are 4 (Q5 5, Q6 6, Q8 8) lines of 64 bytes.
+    let line = |index: usize| unsafe { load(lines.as_ptr().add(index * 64 + half * 32)) };
     if F::LAYOUT == QuantLayout::Q8 {
-        let codes = std::array::from_fn(line);
-        return Unpacked {
-            codes,
-            first,
-            second,
-        };
+        return std::array::from_fn(line);
     }
     let low = _mm256_set1_epi8(15);
     let mut codes = [_mm256_setzero_si256(); 8];
@@ -174,11 +181,7 @@ fn unpack<F: Format>(block: &[u8], half: usize) -> Unpacked {
         }
         _ => {}
     }
-    Unpacked {
-        codes,
-        first,
-        second,
-    }
+    codes
 }
 
 #[inline]
