@@ -13,6 +13,7 @@ import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import type { Metrics } from '../process/metrics.ts';
 import type { DisconnectGrace } from './disconnect-grace.ts';
+import type { KeyWatch } from './key-watch.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { TurnOpenings } from './turn-openings.ts';
 import type { ReaderProgress } from './reader-progress.ts';
@@ -41,6 +42,8 @@ export interface GatewayDeps {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly streams: OpenStreams;
+  /** Closes streams whose key is no longer good. */
+  readonly keys: KeyWatch;
   readonly grace: DisconnectGrace;
   readonly readerProgress: ReaderProgress;
   /** Named readiness checks. */

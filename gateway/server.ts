@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { createRecentTurns } from '../activities/recent-turns.ts';
 import { Embedder } from '../inference/embedder.ts';
 import { RuleModerator } from '../moderation/input-policy.ts';
+import { validKeys } from '../postgres/api-keys.ts';
 import { createSchemaCheck } from '../postgres/migrate.ts';
 import { isWritable, openStores } from '../postgres/open-stores.ts';
 import { Silence } from '../postgres/silence.ts';
@@ -31,6 +32,7 @@ import { createApp } from './app.ts';
 import { DisconnectGrace } from './disconnect-grace.ts';
 import { startEmbeddedWorker } from './embedded-worker.ts';
 import { answerClientError } from './error-handler.ts';
+import { KeyWatch } from './key-watch.ts';
 import { OpenStreams } from './open-streams.ts';
 import { TurnOpenings } from './turn-openings.ts';
 import { openPromptEncoders } from './prompt-encoders.ts';
@@ -126,6 +128,10 @@ main('gateway', async () => {
   if (embedder === null) logger.warn('no encoder weights: facts are told to no turn');
   else shutdown.onStop('encoder', () => embedder.close());
   const streams = new OpenStreams(metrics, config.http);
+  const keys = new KeyWatch({
+    valid: (keyHashes) => validKeys(stores.directory, keyHashes),
+    onError: (error) => logger.warn({ error }, 'the keys of open streams were not looked at'),
+  });
   const readerProgress = new ReaderProgress({
     readers: new RedisTurnReaders(redis),
     gateway: identity,
@@ -157,6 +163,7 @@ main('gateway', async () => {
     metrics,
     logger,
     streams,
+    keys,
     grace,
     readerProgress,
     ready,
@@ -184,6 +191,7 @@ main('gateway', async () => {
     const closed = new Promise((resolve) => server.close(resolve));
     grace.stop();
     streams.drain();
+    keys.stop();
     server.closeIdleConnections();
     setTimeout(() => server.closeAllConnections(), 1000).unref();
     await closed;

@@ -3,6 +3,7 @@ import type { Response } from 'express';
 import type { ConversationId, TurnId, UserId } from '../contracts/ids.ts';
 import { AppError } from '../contracts/errors.ts';
 import type { NumberedEntry } from '../contracts/turn-events.ts';
+import { keyHashOf } from './authenticate.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { OpenStream } from './open-streams.ts';
 import type { ReaderReport } from './reader-progress.ts';
@@ -144,12 +145,14 @@ function watch(
   stream: OpenStream,
 ): WatchedReader {
   deps.streams.add(stream);
+  const unwatch = deps.keys.watch(keyHashOf(response), stream);
   deps.grace.arrived(turn.turnId);
   let isHere = true;
   const leave = (): void => {
     if (!isHere) return;
     isHere = false;
     deps.streams.remove(stream);
+    unwatch();
     reader.report?.left();
     void feed.close().then(() => deps.grace.left(turn.conversationId, turn.turnId, feed.hasEnded));
   };

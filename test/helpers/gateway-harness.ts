@@ -11,8 +11,10 @@ import type { PromptEncoderOf } from '../../contracts/prompt-encoder.ts';
 import { createApp } from '../../gateway/app.ts';
 import { DisconnectGrace } from '../../gateway/disconnect-grace.ts';
 import { answerClientError } from '../../gateway/error-handler.ts';
+import { KeyWatch } from '../../gateway/key-watch.ts';
 import { OpenStreams } from '../../gateway/open-streams.ts';
 import { ReaderProgress } from '../../gateway/reader-progress.ts';
+import { validKeys } from '../../postgres/api-keys.ts';
 import { seedDemo } from '../../postgres/demo-users.ts';
 import type { DemoUser } from '../../postgres/demo-users.ts';
 import { createErasureDispatch } from '../../process/erasure-dispatch.ts';
@@ -80,6 +82,10 @@ export async function startGatewayHarness(options: HarnessOptions = {}): Promise
     });
     const limits = { heartbeatMs: 60_000, streamBufferBytes: 64 * 1024 * 1024 };
     const streams = new OpenStreams(metrics, limits);
+    const keys = new KeyWatch({
+      valid: (keyHashes) => validKeys(turns.stores.directory, keyHashes),
+      onError: () => undefined,
+    });
     const app = createApp({
       stores: turns.stores,
       turnLog,
@@ -92,6 +98,7 @@ export async function startGatewayHarness(options: HarnessOptions = {}): Promise
       metrics,
       grace,
       streams,
+      keys,
       limiter: new RedisLimiter(turns.redis),
       leastWaiting: (pool) => leastWaiting(turns.redis, pool),
       catalog,
@@ -115,6 +122,7 @@ export async function startGatewayHarness(options: HarnessOptions = {}): Promise
     closers.push(async () => {
       grace.stop();
       streams.drain();
+      keys.stop();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     });

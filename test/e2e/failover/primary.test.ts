@@ -178,7 +178,11 @@ it('promotes a standby by one command, and says in its status who is what', asyn
   expect((await rolesOf()).filter((role) => role?.startsWith('primary, timeline'))).toHaveLength(1);
   const { status } = await answerOf(`${caller().gateway}/readyz`);
   expect(status).toBe(200);
-  const metrics = await answerOf(`${caller().gateway}/metrics`);
-  expect(metrics.body).toMatch(/colloquy_store_reads_total\{node="replica"\} [1-9]/);
+  // Who has just written is answered by the primary; the replicas have it a moment later.
+  const metrics = await waitFor('a replica answers', async () => {
+    await call(caller(), 'GET', '/v1/conversations');
+    const answer = await answerOf(`${caller().gateway}/metrics`);
+    return /colloquy_store_reads_total\{node="replica"\} [1-9]/.test(answer.body) && answer;
+  });
   expect(metrics.body).toMatch(/colloquy_store_replica_lag_seconds\{node="127\.0\.0\.1:\d+"\} \d/);
 }, 120_000);

@@ -7,12 +7,15 @@ import { projectPath } from '../../../process/paths.ts';
 import { connectRedis } from '../../../redis/connection.ts';
 import type { Redis } from '../../../redis/connection.ts';
 import { RedisLimiter } from '../../../redis/limiter.ts';
+import { randomNumbers } from '../../../bench/random-numbers.ts';
 import { services } from '../../helpers/services.ts';
 
 let redis: Redis;
 let limiter: RedisLimiter;
 
 const newUser = (): UserId => randomUUID() as UserId;
+/** Of the test with two gateways; 100 for the bar. */
+const NUM_SEEDS = Number(process.env['COLLOQUY_LIMITER_SEEDS'] ?? 10);
 const LIMITS = { requestsPerMinute: 10, tokensPerMinute: 1000 };
 
 /** Turns the user's clock back, as if the bucket had been written that much earlier. */
@@ -102,4 +105,40 @@ describe.each([
       { numRuns: 25 },
     );
   });
+
+  it(`admits to 200 requests at once, over two gateways, what the buckets hold and no more, ${NUM_SEEDS} times`, async () => {
+    const limits = { requestsPerMinute: 50, tokensPerMinute: 10_000 };
+    const other = connectRedis({
+      url: url(),
+      scriptsFolder: projectPath('redis', 'lua'),
+      onError: () => undefined,
+    });
+    const gateways = [limiter, new RedisLimiter(other)];
+    try {
+      for (let seed = 1; seed <= NUM_SEEDS; seed += 1) {
+        const user = newUser();
+        const random = randomNumbers(seed);
+        const wishes = Array.from({ length: 200 }, () => 1 + Math.floor(random() * 2 * seed * 5));
+        const since = performance.now();
+        const answers = await Promise.all(
+          wishes.map((tokens, index) =>
+            gateways[index % 2]?.reserve(user, newTurnId(), tokens, limits),
+          ),
+        );
+        // While they are under way the buckets go on being filled.
+        const filled = (performance.now() - since) / 60_000;
+        const taken = wishes.filter((_, index) => answers[index]?.isGranted);
+        const tokens = taken.reduce((sum, each) => sum + each, 0);
+        expect(taken.length).toBeLessThanOrEqual(50 * (1 + filled));
+        expect(tokens).toBeLessThanOrEqual(10_000 * (1 + filled));
+        // Nobody was refused who fitted: of the requests at most one is left, or the least that was refused had not fitted.
+        const refused = wishes.filter((_, index) => answers[index]?.isGranted === false);
+        const left = { requests: 50 - taken.length, tokens: 10_000 - tokens };
+        const isFull = left.requests < 1 || refused.every((each) => each > left.tokens);
+        expect({ seed, left, isFull }).toEqual({ seed, left, isFull: true });
+      }
+    } finally {
+      other.disconnect();
+    }
+  }, 60_000);
 });

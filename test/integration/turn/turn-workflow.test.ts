@@ -8,6 +8,7 @@ import { rows } from '../../../postgres/pool.ts';
 import { findTurn } from '../../../postgres/turns.ts';
 import { textOf } from '../../helpers/entry-text.ts';
 import { fakeServedModel } from '../../helpers/fake-served-model.ts';
+import { gateAt } from '../../helpers/gate.ts';
 import { services } from '../../helpers/services.ts';
 import { startTurnHarness } from '../../helpers/turn-harness.ts';
 import type { TurnHarness } from '../../helpers/turn-harness.ts';
@@ -26,16 +27,6 @@ afterAll(async () => {
   await harness.close();
   await Runtime.instance().shutdown();
 }, 30_000);
-
-/** A gate that holds the fake model before a token until it is opened. */
-function gateAt(index: number): { beforeToken: (at: number) => Promise<void>; open: () => void } {
-  let open: () => void = () => undefined;
-  const opened = new Promise<void>((resolve) => (open = resolve));
-  return {
-    open,
-    beforeToken: (at) => (at === index ? opened : new Promise((resolve) => setImmediate(resolve))),
-  };
-}
 
 const stored = (turn: TurnInput): ReturnType<typeof findTurn> =>
   findTurn(harness.db, turn.conversationId, turn.turnId);

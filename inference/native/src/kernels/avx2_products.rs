@@ -1,13 +1,12 @@
-//! Matrix products with AVX2: a tile is two halves of eight rows. Products of pairs are widened to 16 bits first, so that
-//! nothing saturates.
+//! Matrix products with AVX2: a tile is two halves of eight rows. Codes are unsigned and small, those of Q8 in two digits of four
+//! bits, so that sums of products of bytes fit into 16 bits for some chunks of columns.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16,
-    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extracti128_si256, _mm256_fmadd_ps,
-    _mm256_hadd_epi32, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps,
-    _mm256_or_si256, _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi32,
-    _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi16,
+    __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32,
+    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi16,
     _mm256_slli_epi32, _mm256_srli_epi16, _mm256_storeu_ps,
 };
 
@@ -31,7 +30,10 @@ pub fn float_tile(layout: FloatLayout) -> FloatTileKernel {
 
 /// Half a block: eight rows, a register for each chunk of columns.
 struct Unpacked {
+    /// Of Q8 the lower digits.
     codes: [__m256i; 8],
+    /// Of Q8 the upper digits; of others nothing.
+    upper: [__m256i; 8],
     first: __m256,
     second: __m256,
 }
@@ -65,43 +67,50 @@ fn add_dot<F: Format>(weights: &Unpacked, input: &QuantBlock, sum: __m256) -> __
     let scaled = |scales: __m256, dot: __m256i, sum: __m256| {
         _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scales, scale), sum)
     };
-    // Codes of Q6 and Q8 carry 32 or 128 too much; a dot that starts at −32 · sum takes it away exactly.
+    // Codes of Q6 and Q8 carry 32 or 128 too much; what is added takes it away exactly.
+    let less = |dot: __m256i, excess: i32| _mm256_add_epi32(dot, _mm256_set1_epi32(-excess));
     match F::LAYOUT {
         QuantLayout::Q6 => {
             let back_sum = input.integer_sum - input.first_sum;
-            let front = dot(&codes[..4], &fours[..4], -32 * input.first_sum);
-            let back = dot(&codes[4..], &fours[4..], -32 * back_sum);
+            let front = less(dot::<2>(&codes[..4], &fours[..4]), 32 * input.first_sum);
+            let back = less(dot::<2>(&codes[4..], &fours[4..]), 32 * back_sum);
             scaled(weights.second, back, scaled(weights.first, front, sum))
         }
         QuantLayout::Q8 => {
-            let dot = dot(codes, fours, -128 * input.integer_sum);
-            scaled(weights.first, dot, sum)
+            let (lower, upper) = (dot::<8>(codes, fours), dot::<8>(&weights.upper, fours));
+            let dot = _mm256_add_epi32(_mm256_slli_epi32::<4>(upper), lower);
+            scaled(weights.first, less(dot, 128 * input.integer_sum), sum)
         }
-        _ => {
-            let sum = scaled(weights.first, dot(codes, fours, 0), sum);
+        layout => {
+            let dot = if matches!(layout, QuantLayout::Q4 | QuantLayout::Q4Wide) {
+                dot::<8>(codes, fours)
+            } else {
+                dot::<4>(codes, fours)
+            };
+            let sum = scaled(weights.first, dot, sum);
             _mm256_fmadd_ps(weights.second, _mm256_set1_ps(input.sum), sum)
         }
     }
 }
 
-/// `codes[g]` holds chunk `g` of eight rows as unsigned bytes.
+/// `codes[g]` holds chunk `g` of eight rows. Of `CHUNKS` chunks the sums of two products each fit into 16 bits: of eight with codes
+/// of 4 bits (8 · 2 · 15 · 128), of four with 5 bits, of two with 6.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot(codes: &[__m256i], fours: &[[i8; 4]], start: i32) -> __m256i {
-    let (mut front, mut back) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-    for (codes, four) in codes.iter().zip(fours) {
-        let wide = four.iter().rev().fold(0_i64, |all, quant| {
-            (all << 16) | i64::from(i16::from(*quant) as u16)
-        });
-        let activation = _mm256_set1_epi64x(wide);
-        let first = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(*codes));
-        let second = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(*codes));
-        front = _mm256_add_epi32(front, _mm256_madd_epi16(first, activation));
-        back = _mm256_add_epi32(back, _mm256_madd_epi16(second, activation));
-    }
-    // Pairs of each row are added; hadd works by 128-bit lanes, the permutation puts the rows back in order.
-    let rows = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(front, back));
-    _mm256_add_epi32(_mm256_set1_epi32(start), rows)
+fn dot<const CHUNKS: usize>(codes: &[__m256i], fours: &[[i8; 4]]) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    let groups = codes.chunks_exact(CHUNKS).zip(fours.chunks_exact(CHUNKS));
+    groups.fold(_mm256_setzero_si256(), |all, (codes, fours)| {
+        let pairs = codes
+            .iter()
+            .zip(fours)
+            .fold(_mm256_setzero_si256(), |pairs, (codes, four)| {
+                let four = i32::from_le_bytes(four.map(|quant| quant as u8));
+                let products = _mm256_maddubs_epi16(*codes, _mm256_set1_epi32(four));
+                _mm256_add_epi16(pairs, products)
+            });
+        _mm256_add_epi32(all, _mm256_madd_epi16(pairs, ones))
+    })
 }
 
 /// Codes and scales of half a block; see `matrix::layout`. @panics when `block` is shorter than one
@@ -127,9 +136,16 @@ fn unpack<F: Format>(block: &[u8], half: usize) -> Unpacked {
             ),
         }
     };
-    let codes = codes::<F>(&block[F::LAYOUT.scale_bytes()..], half);
+    let mut codes = codes::<F>(&block[F::LAYOUT.scale_bytes()..], half);
+    let mut upper = [_mm256_setzero_si256(); 8];
+    if F::LAYOUT == QuantLayout::Q8 {
+        let digit = _mm256_set1_epi8(15);
+        upper = codes.map(|codes| _mm256_and_si256(_mm256_srli_epi16::<4>(codes), digit));
+        codes = codes.map(|codes| _mm256_and_si256(codes, digit));
+    }
     Unpacked {
         codes,
+        upper,
         first,
         second,
     }
