@@ -106,12 +106,14 @@ describe('readers that do not keep up', () => {
       stores: { primaryOf: () => undefined },
       metrics,
       streams,
+      keys: { watch: () => () => undefined },
       grace: { arrived: () => undefined, left: () => undefined },
       readerProgress,
       http: { streamStallMs: settings.stallMs },
     } as unknown as GatewayDeps;
     const app = express().get('/:after', async (asked, response) => {
       responses.push(response);
+      response.locals['keyHash'] = Buffer.of(1);
       const after = Number(asked.params.after);
       const turn = { userId: USER, conversationId: CONVERSATION, turnId, pool, after };
       await relayEvents(deps, response, turn);
