@@ -163,7 +163,7 @@ async function ownLog(
     claimed === 'missing'
       ? [{ n: 1, type: 'open', data: withFacts(open, accepted?.factIds ?? []) }]
       : claimed.entries;
-  const numLost = mostEntries(input.lostEntries ?? 1, attempt, n * maxTokens, n);
+  const numLost = mostEntries(input.lostEntries ?? 1, attempt, maxTokens, n);
   const isWhole = input.lostEntries === numLost;
   const log = recallLog([...known, ...standIns(known.length, numLost, isWhole)], n);
   if ((await restore(deps, input, epoch, log)) !== 'ok') throw new AppError('FENCED');

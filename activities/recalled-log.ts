@@ -51,7 +51,8 @@ export function continuationOf(entries: readonly NumberedEntry[]): Continuation 
 
 /**
  * The most entries that a lost log can have had: those that are known of it, and what each earlier attempt may have added, which
- * is an entry for each token, and for each reply its held-back text and its end, and one that announces the attempt.
+ * is for each reply an entry for each token, its held-back text and its end, and one entry that announces the attempt.
+ * @param maxTokens of a reply
  */
 export function mostEntries(
   numKnown: number,
@@ -59,7 +60,7 @@ export function mostEntries(
   maxTokens: number,
   numReplies: number,
 ): number {
-  return numKnown + (attempt - 1) * (maxTokens + 2 * numReplies + 1);
+  return numKnown + (attempt - 1) * (numReplies * (maxTokens + 2) + 1);
 }
 
 /**

@@ -24,13 +24,8 @@ export function createAuthenticator(
     return principal;
   };
   return async (request: Request, response: Response, next: NextFunction): Promise<void> => {
-    // Of several headers none is the caller's: whoever stands before us may have read another one.
-    const [header = '', ...more] = request.headersDistinct['authorization'] ?? [];
-    const token = more.length === 0 ? BEARER.exec(header)?.[1] : undefined;
-    const hash = createHash('sha256')
-      .update(token ?? '')
-      .digest();
-    const principal = token === undefined ? null : await lookUp(hash);
+    const hash = tokenHash(request);
+    const principal = hash === null ? null : await lookUp(hash);
     if (principal === null) {
       response.set('WWW-Authenticate', 'Bearer');
       throw new AppError('UNAUTHENTICATED');
@@ -39,6 +34,13 @@ export function createAuthenticator(
     response.locals['keyHash'] = hash;
     next();
   };
+}
+
+/** Of several headers none is the caller's: whoever stands before us may have read another one. */
+function tokenHash(request: Request): Buffer | null {
+  const [header = '', ...more] = request.headersDistinct['authorization'] ?? [];
+  const token = more.length === 0 ? BEARER.exec(header)?.[1] : undefined;
+  return token === undefined ? null : createHash('sha256').update(token).digest();
 }
 
 /** The caller. @throws AppError UNAUTHENTICATED on a route that forgot to ask */

@@ -1,9 +1,8 @@
 // Streams live for minutes, a key is believed for a moment: a stream whose key was revoked, has expired, or whose user was
 // disabled is closed within two seconds. Its reader comes back and is refused as anybody else.
+import type { OpenStream } from './open-streams.ts';
 
-interface Closable {
-  close(): void;
-}
+type Closable = Pick<OpenStream, 'close'>;
 
 export interface KeyWatchOptions {
   /** Of these hashes, those that still let somebody in. */

@@ -94,8 +94,8 @@ export class TurnFeed {
 
   /**
    * Delivers what is there and follows from then on.
-   * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist, or of a log that was lost and
-   * how much text came with it; STREAM_UNAVAILABLE when the entry may have been in a log that is being made again
+   * @throws AppError INVALID_LAST_EVENT_ID when the reader claims an entry that does not exist, or one of a lost log, of
+   * which nobody knows how much text came with it; STREAM_UNAVAILABLE when it may have been in a log that is being made again
    */
   async start(): Promise<void> {
     if (this.#subscription === null) await this.subscribe();
